@@ -1,0 +1,104 @@
+//! A collection: one table offered as a feed, and what is known of its columns.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The small number under which a collection's changes stand in the log; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectionKey(pub i32);
+
+/// A table (or partitioned table) offered as a feed.
+#[derive(Debug)]
+pub struct Collection {
+    /// Its number in the change log.
+    pub key: CollectionKey,
+    /// PocketBase's `collectionId`; stays the same when the collection is renamed.
+    pub id: Arc<str>,
+    /// PocketBase's `collectionName`, as used in topics.
+    pub name: Arc<str>,
+    /// The table behind it, for messages.
+    pub table: TableName,
+    /// The table's columns in the table's own order.
+    pub fields: Vec<Field>,
+    /// Positions in `fields` of the columns that identify a row, in key order; never empty.
+    pub key_fields: Vec<usize>,
+    /// Whether rows may move between partitions (a move is logged as delete + insert).
+    pub partitioned: bool,
+    /// Who may see its records.
+    pub rules: Rules,
+}
+
+impl Collection {
+    /// Whether `columns`, in this order, are exactly the columns this description knows.
+    ///
+    /// A row image whose columns differ was written before or after a change of the table that
+    /// this snapshot has not seen.
+    pub fn knows_columns<'a>(&self, columns: impl IntoIterator<Item = &'a str>) -> bool {
+        columns
+            .into_iter()
+            .eq(self.fields.iter().map(|field| &*field.name))
+    }
+}
+
+/// A schema-qualified table name, unquoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// One column, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The column's name and the record's key.
+    pub name: Arc<str>,
+    /// How its values are written.
+    pub kind: FieldKind,
+    /// Whether only superusers see it.
+    pub hidden: bool,
+}
+
+/// How a column's values are written in a record (contract, section 4.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A string; NULL is `""`.
+    Text,
+    /// A number; NULL is `0`.
+    Number,
+    /// `true` or `false`; NULL is `false`.
+    Bool,
+    /// `"YYYY-MM-DD HH:MM:SS.mmmZ"`; NULL is `""`. From `date`, `timestamp` and `timestamptz`.
+    Date,
+    /// A JSON value as stored, compacted; NULL is `null`. Composite types come this way too.
+    Json,
+    /// An array of elements of one kind; NULL is `[]`, a NULL element stays `null`.
+    Array(Box<FieldKind>),
+}
+
+/// The rules of one collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Guards `posts` and `posts/*`.
+    pub list: Rule,
+    /// Guards `posts/ID`.
+    pub view: Rule,
+}
+
+/// One rule, in PocketBase's three forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// `null`: superusers only.
+    Locked,
+    /// `""`: everybody.
+    Public,
+    /// Text in the filter language.
+    Expression(Arc<str>),
+}

@@ -1,0 +1,158 @@
+//! What happened: one committed change to one record, and where it stands in the log.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::catalog::Collection;
+
+/// What capture hands to the hub, in commit order.
+#[derive(Debug, Clone)]
+pub enum FeedItem {
+    /// A record changed.
+    Change(Arc<ChangeEvent>),
+    /// Continuity is lost: changes happened that nobody will be told of one by one.
+    Gap(Gap),
+}
+
+/// One committed change to one record.
+#[derive(Debug)]
+pub struct ChangeEvent {
+    /// The collection as it was understood when the change was decoded.
+    pub collection: Arc<Collection>,
+    /// What was done.
+    pub action: Action,
+    /// Which record.
+    pub id: RecordId,
+    /// The row before: present for [`Action::Update`] and [`Action::Delete`].
+    pub old: Option<RowImage>,
+    /// The row after: present for [`Action::Create`] and [`Action::Update`].
+    pub new: Option<RowImage>,
+    /// Set on the last change of a read of the log: everything up to here has been delivered.
+    pub position: Option<Position>,
+}
+
+impl ChangeEvent {
+    /// The row a subscriber is shown: the one after the change, or the last one of a deleted record.
+    ///
+    /// # Panics
+    /// If neither image is present, which capture never produces.
+    pub fn shown(&self) -> &RowImage {
+        self.new
+            .as_ref()
+            .or(self.old.as_ref())
+            .expect("a change carries at least one row image")
+    }
+}
+
+/// What was done to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It did not exist before.
+    Create,
+    /// It exists before and after, under the same id.
+    Update,
+    /// It does not exist after.
+    Delete,
+}
+
+impl Action {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A record's id as text: the key column's value, or a composite key's values joined by commas
+/// (each with `%`, `,`, `/` and `?` percent-encoded).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(pub Arc<str>);
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One row as Postgres wrote it: a JSON object as text, with each known column's value located.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowImage {
+    json: Box<str>,
+    /// Invariant: as long as the collection's fields; each range lies inside `json`.
+    values: Box<[Option<Range<u32>>]>,
+}
+
+impl RowImage {
+    /// An image whose `values[i]` is where the value of field `i` stands in `json`; `None` where
+    /// the image lacks that column.
+    pub fn new(json: Box<str>, values: Box<[Option<Range<u32>>]>) -> Self {
+        debug_assert!(
+            values
+                .iter()
+                .flatten()
+                .all(|range| json.get(range.start as usize..range.end as usize).is_some())
+        );
+        Self { json, values }
+    }
+
+    /// The JSON text of field `index` as Postgres wrote it (white space possible), or `None` where
+    /// the image lacks that column.
+    pub fn value(&self, index: usize) -> Option<&str> {
+        let range = self.values.get(index)?.clone()?;
+        self.json.get(range.start as usize..range.end as usize)
+    }
+}
+
+/// A place in the change log, understood by every node: the set of transactions delivered so far.
+///
+/// Opaque text for clients: `<epoch>:<xmin>:<xmax>:<xip,…>`. The epoch names one incarnation of the
+/// log on one timeline of one cluster; positions of different epochs are not comparable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(pub Arc<str>);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Continuity lost, for one collection or for all.
+#[derive(Debug, Clone)]
+pub struct Gap {
+    /// The collection concerned; `None` for all of them.
+    pub collection: Option<Arc<Collection>>,
+    /// Why, for logs and counters.
+    pub reason: GapReason,
+}
+
+/// Why continuity was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// More rows were truncated at once than are reported one by one.
+    Truncated,
+    /// The log was trimmed past the reader.
+    Retention,
+    /// The log was closed because nobody read it, and changes were not recorded.
+    LogClosed,
+    /// The database is another one, or another timeline, than before.
+    Epoch,
+    /// A row image could not be understood.
+    Undecodable,
+}
+
+impl GapReason {
+    /// The word used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Retention => "retention",
+            Self::LogClosed => "log_closed",
+            Self::Epoch => "epoch",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The wire: the encoded bytes of one server-sent event, shared by all who receive it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The bytes of one server-sent event (contract, section 1.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame(Bytes);
+
+impl Frame {
+    /// Encodes one event, or `None` where it cannot be written without breaking the stream: a name
+    /// or id with a control character, or data with a line break.
+    pub fn event(id: Option<&str>, name: &str, data: &[u8]) -> Option<Self> {
+        let breaks_line = |text: &str| text.chars().any(char::is_control);
+        if id.is_some_and(breaks_line) || breaks_line(name) {
+            return None;
+        }
+        if data.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            return None;
+        }
+        let id_len = id.map_or(0, |id| id.len() + 4);
+        let mut bytes = BytesMut::with_capacity(id_len + name.len() + data.len() + 16);
+        if let Some(id) = id {
+            bytes.put_slice(b"id:");
+            bytes.put_slice(id.as_bytes());
+            bytes.put_u8(b'\n');
+        }
+        bytes.put_slice(b"event:");
+        bytes.put_slice(name.as_bytes());
+        bytes.put_slice(b"\ndata:");
+        bytes.put_slice(data);
+        bytes.put_slice(b"\n\n");
+        Some(Self(bytes.freeze()))
+    }
+
+    /// The first frame of every stream, which tells the client its id twice: as SSE id and as data.
+    pub fn connect(client_id: &str) -> Self {
+        let data = format!(r#"{{"clientId":"{client_id}"}}"#);
+        Self::event(Some(client_id), "PB_CONNECT", data.as_bytes())
+            .expect("client ids are letters and digits")
+    }
+
+    /// A comment that keeps proxies from closing a silent stream; clients ignore it.
+    pub fn heartbeat() -> Self {
+        Self(Bytes::from_static(b":\n\n"))
+    }
+
+    /// The bytes to write.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// How many bytes will be written.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is nothing to write; never so for a frame made here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_is_written_with_lf_and_without_spaces() {
+        let frame = Frame::event(Some("7"), "posts/*", br#"{"a":1}"#).expect("clean input");
+        assert_eq!(
+            frame.into_bytes(),
+            "id:7\nevent:posts/*\ndata:{\"a\":1}\n\n".as_bytes()
+        );
+    }
+
+    #[test]
+    fn connect_carries_the_id_twice() {
+        assert_eq!(
+            Frame::connect("abc").into_bytes(),
+            "id:abc\nevent:PB_CONNECT\ndata:{\"clientId\":\"abc\"}\n\n".as_bytes()
+        );
+    }
+
+    #[test]
+    fn nothing_that_breaks_a_line_becomes_a_frame() {
+        for (id, name, data) in [
+            (None, "a\nb", "1"),
+            (None, "a\rb", "1"),
+            (None, "a\0b", "1"),
+            (None, "a\u{85}b", "1"),
+            (Some("1\n2"), "a", "1"),
+            (None, "a", "1\n2"),
+            (None, "a", "1\r2"),
+        ] {
+            assert_eq!(
+                Frame::event(id, name, data.as_bytes()),
+                None,
+                "{id:?} {name:?} {data:?}"
+            );
+        }
+    }
+}

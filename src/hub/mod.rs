@@ -1,0 +1,36 @@
+//! Fan-out: one task that owns every subscriber and hands each change to those who asked for it.
+//!
+//! *Owns* the subscribers, their topics and principals.
+//! *Takes* feed items by one bounded channel, commands by another ([`HubHandle`]).
+//! *Gives* frames, each into its receiver's bounded mailbox.
+//! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
+
+mod handle;
+mod mailbox;
+
+pub use handle::{HubHandle, JoinError, SetTopics, SetTopicsError};
+pub use mailbox::{ClientId, Mailbox};
+
+/// Limits of the hub.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Frames that may wait for one subscriber before it is let go.
+    pub mailbox_frames: usize,
+    /// Subscribers in all.
+    pub subscribers_max: usize,
+    /// Subscribers from one address.
+    pub subscribers_per_address_max: usize,
+    /// Whether the topic `*` delivers every collection the subscriber may list.
+    pub wildcard: bool,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self {
+            mailbox_frames: 256,
+            subscribers_max: 100_000,
+            subscribers_per_address_max: 1_000,
+            wildcard: true,
+        }
+    }
+}

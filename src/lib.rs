@@ -1,0 +1,57 @@
+//! PocketBase's realtime API for the Postgres you already have.
+//!
+//! Triggers note every row change in a change log inside the user's own database; a listener reads
+//! the log in commit order, decides per subscriber who may see what, and delivers the changes as
+//! server-sent events that PocketBase's SDKs understand unmodified.
+//!
+//! ```text
+//!  writers' transactions
+//!        │ statement triggers: append row images to rowcast.changes; ring only if a reader sleeps
+//!        ▼
+//!  ┌───────────┐  mpsc<FeedItem>  ┌───────────┐  mpsc<Frame> per subscriber   ┌───────────┐
+//!  │  capture  │ ───────────────► │    hub    │ ─────────────────────────────► │   http    │ ──► SSE
+//!  └───────────┘  bounded, waits  └─────▲─────┘  bounded, never waits          └─────┬─────┘
+//!                                       └─────────── HubHandle ◄─────────────────────┘
+//! ```
+//!
+//! | Room | Its business |
+//! | --- | --- |
+//! | [`catalog`] | what can be watched |
+//! | [`event`] | what happened |
+//! | [`topic`] | what is asked for |
+//! | [`auth`] | who asks |
+//! | [`record`] | a row image as PocketBase's record JSON |
+//! | [`frame`] | the bytes of one server-sent event |
+//! | [`capture`] | Postgres in: the change log, the doorbell, retention |
+//! | [`hub`] | fan-out: who receives which event |
+//! | [`http`] | SSE out, and the endpoints around it |
+//! | [`db`] | connections, TLS, migrations |
+//! | [`embedded`] | a private Postgres for the demo and the tests |
+//! | [`telemetry`], [`shutdown`] | logs and metrics; how the process ends |
+//! | [`app`] | joins the rooms and runs them |
+//! | [`config`], [`cli`] | settings and commands |
+//!
+//! `ARCHITECTURE.md` says who may import whom, and `tests/it/architecture.rs` holds us to it.
+
+pub mod catalog;
+pub mod event;
+pub mod topic;
+
+pub mod auth;
+pub mod record;
+
+pub mod frame;
+
+pub mod capture;
+pub mod http;
+pub mod hub;
+
+pub mod db;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod app;
+pub mod cli;
+pub mod config;

@@ -1,0 +1,10 @@
+//! The payload: a row image becomes PocketBase's record JSON.
+//!
+//! *Owns* the value formats of contract section 4.4.
+//! *Takes* a change event and who is looking.
+//! *Gives* the event's data as one line of JSON.
+//! *Never* shows a hidden field to anybody but a superuser.
+
+mod encode;
+
+pub use encode::{Visibility, encode_change, encode_gap};

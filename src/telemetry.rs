@@ -1,0 +1,256 @@
+//! What operators see: metrics, and whether the river flows.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Every counter and gauge of the process; cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Changes read from the log.
+    pub changes: Counter,
+    /// Gaps reported, by reason.
+    pub gaps: Family<ReasonLabel, Counter>,
+    /// Reads of the log.
+    pub log_reads: Counter,
+    /// Notifications heard.
+    pub rings: Counter,
+    /// Capture sessions that ended with an error.
+    pub capture_failures: Counter,
+    /// From a change being read to its being in every mailbox, in seconds.
+    pub fanout_seconds: Histogram,
+    /// Frames put into mailboxes.
+    pub deliveries: Counter,
+    /// Connected subscribers.
+    pub subscribers: Gauge,
+    /// Subscriptions of all subscribers.
+    pub subscriptions: Gauge,
+    /// Subscribers let go by the server, by reason.
+    pub disconnects: Family<ReasonLabel, Counter>,
+    /// Streams or requests turned away at the door, by reason.
+    pub rejections: Family<ReasonLabel, Counter>,
+    /// Denials because a rule could not be decided, by reason.
+    pub rule_errors: Family<ReasonLabel, Counter>,
+    /// Frames that could not be written without breaking a stream.
+    pub unwritable_frames: Counter,
+    /// Body bytes given to streams.
+    pub stream_bytes: Counter<u64, AtomicU64>,
+}
+
+/// A reason, as a metric label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// One of a fixed set of words.
+    pub reason: &'static str,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("rowcast");
+        let mut metrics = Self {
+            registry: Arc::default(),
+            changes: Counter::default(),
+            gaps: Family::default(),
+            log_reads: Counter::default(),
+            rings: Counter::default(),
+            capture_failures: Counter::default(),
+            fanout_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
+            deliveries: Counter::default(),
+            subscribers: Gauge::default(),
+            subscriptions: Gauge::default(),
+            disconnects: Family::default(),
+            rejections: Family::default(),
+            rule_errors: Family::default(),
+            unwritable_frames: Counter::default(),
+            stream_bytes: Counter::default(),
+        };
+        let m = &metrics;
+        registry.register("changes", "Changes read from the log", m.changes.clone());
+        registry.register("gaps", "Gaps reported to subscribers", m.gaps.clone());
+        registry.register("log_reads", "Reads of the change log", m.log_reads.clone());
+        registry.register("rings", "Notifications heard", m.rings.clone());
+        registry.register(
+            "capture_failures",
+            "Capture sessions that ended with an error",
+            m.capture_failures.clone(),
+        );
+        registry.register_with_unit(
+            "fanout",
+            "From a change being read to its being in every mailbox",
+            Unit::Seconds,
+            m.fanout_seconds.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Frames put into mailboxes",
+            m.deliveries.clone(),
+        );
+        registry.register(
+            "subscribers",
+            "Connected subscribers",
+            m.subscribers.clone(),
+        );
+        registry.register(
+            "subscriptions",
+            "Subscriptions of all subscribers",
+            m.subscriptions.clone(),
+        );
+        registry.register(
+            "disconnects",
+            "Subscribers let go by the server",
+            m.disconnects.clone(),
+        );
+        registry.register(
+            "rejections",
+            "Requests turned away at the door",
+            m.rejections.clone(),
+        );
+        registry.register(
+            "rule_errors",
+            "Denials because a rule could not be decided",
+            m.rule_errors.clone(),
+        );
+        registry.register(
+            "unwritable_frames",
+            "Frames that could not be written without breaking a stream",
+            m.unwritable_frames.clone(),
+        );
+        registry.register_with_unit(
+            "stream",
+            "Body bytes given to streams",
+            Unit::Bytes,
+            m.stream_bytes.clone(),
+        );
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string cannot fail");
+        text
+    }
+
+    /// Counts one more for `reason` in a family.
+    pub fn count(family: &Family<ReasonLabel, Counter>, reason: &'static str) {
+        family.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How capture is doing, as last said by capture itself.
+#[derive(Debug, Clone)]
+pub struct CaptureHealth {
+    /// What it is doing.
+    pub state: CaptureState,
+    /// Since when.
+    pub since: Instant,
+    /// When the database last answered; `None` before the first time.
+    pub last_contact: Option<Instant>,
+}
+
+/// What capture is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureState {
+    /// Not connected yet, or not any more.
+    Disconnected,
+    /// Connected, and behind: reading what happened meanwhile.
+    CatchingUp,
+    /// Connected, nothing unread.
+    Live,
+}
+
+/// Where capture says how it is doing.
+#[derive(Debug)]
+pub struct HealthReporter(watch::Sender<CaptureHealth>);
+
+/// Where others learn how capture is doing.
+#[derive(Debug, Clone)]
+pub struct HealthMonitor(watch::Receiver<CaptureHealth>);
+
+/// A reporter and a monitor of the same health, disconnected at first.
+pub fn health() -> (HealthReporter, HealthMonitor) {
+    let (sender, receiver) = watch::channel(CaptureHealth {
+        state: CaptureState::Disconnected,
+        since: Instant::now(),
+        last_contact: None,
+    });
+    (HealthReporter(sender), HealthMonitor(receiver))
+}
+
+impl HealthReporter {
+    /// Says that the database has answered and what capture does now.
+    pub fn contact(&self, state: CaptureState) {
+        self.0.send_modify(|health| {
+            let now = Instant::now();
+            if health.state != state {
+                health.since = now;
+            }
+            health.state = state;
+            health.last_contact = Some(now);
+        });
+    }
+
+    /// Says that the database is out of reach.
+    pub fn disconnected(&self) {
+        self.0.send_modify(|health| {
+            if health.state != CaptureState::Disconnected {
+                health.state = CaptureState::Disconnected;
+                health.since = Instant::now();
+            }
+        });
+    }
+}
+
+impl HealthMonitor {
+    /// The health as of now.
+    pub fn current(&self) -> CaptureHealth {
+        self.0.borrow().clone()
+    }
+
+    /// Why the feed cannot be relied on now, or `None` if it can: `behind_max` is how long capture
+    /// may be behind, and `silence_max` how long it may go without an answer from the database.
+    pub fn trouble(&self, behind_max: Duration, silence_max: Duration) -> Option<&'static str> {
+        let health = self.current();
+        match health.state {
+            CaptureState::Disconnected => Some("not connected to the database"),
+            CaptureState::CatchingUp if health.since.elapsed() > behind_max => {
+                Some("behind the change log")
+            }
+            _ if health
+                .last_contact
+                .is_none_or(|at| at.elapsed() > silence_max) =>
+            {
+                Some("no answer from the database")
+            }
+            _ => None,
+        }
+    }
+
+    /// Waits until capture is live. Safe to drop half-way.
+    pub async fn live(&mut self) {
+        // The reporter being gone means the process is ending; nobody waits much longer.
+        let _ = self
+            .0
+            .wait_for(|health| health.state == CaptureState::Live)
+            .await;
+    }
+}
