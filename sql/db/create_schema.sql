@@ -1,0 +1,2 @@
+-- Creates our schema.
+create schema if not exists rowcast;
