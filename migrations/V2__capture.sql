@@ -316,6 +316,9 @@ begin
     truncate rowcast.changes;
     update rowcast.log_state
     set incarnation = substr(md5(gen_random_uuid()::text), 1, 8), system_identifier = cluster, slot_opened = now();
+    -- Readers that are at work now must know; no position they hold means anything any more.
+    insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
+    values (1, pg_current_xact_id(), pg_current_wal_insert_lsn(), 1, 0, 'R', 'everything');
     perform setval('rowcast.log_slot', 1);
     return reason;
 end $$;

@@ -105,6 +105,11 @@ impl RowImage {
         let range = self.values.get(index)?.clone()?;
         self.json.get(range.start as usize..range.end as usize)
     }
+
+    /// The whole JSON text.
+    pub fn into_json(self) -> Box<str> {
+        self.json
+    }
 }
 
 /// A place in the change log, understood by every node: the set of transactions delivered so far.

@@ -1,0 +1,2 @@
+-- The doorbell's channel.
+listen rowcast

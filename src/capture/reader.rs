@@ -1,0 +1,438 @@
+//! One read of the change log: rows in commit order become feed items.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Row as SqlRow, RowStream};
+
+use super::assemble::{Assembler, Noted};
+use super::cursor::{Cursor, Place};
+use super::error::SessionError;
+use super::snapshot::{Snapshot, Xid};
+use crate::catalog::{self, Catalog, Collection, CollectionKey};
+use crate::db::Database;
+use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, Position};
+use crate::telemetry::Metrics;
+
+/// One row of the log.
+struct LogRow {
+    xid: Xid,
+    place: Place,
+    collection: CollectionKey,
+    op: u8,
+    old: Option<Box<str>>,
+    new: Option<Box<str>>,
+}
+
+/// What a read came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct ReadOutcome {
+    /// Rows that were not known before.
+    pub rows: u64,
+    /// Continuity was broken; positions may have a new epoch.
+    pub gap: bool,
+}
+
+/// Reads the log and hands the changes on; lives as long as the process.
+pub(super) struct Reader {
+    database: Database,
+    feed: mpsc::Sender<FeedItem>,
+    metrics: Metrics,
+    catalog: Arc<Catalog>,
+    /// The catalog or the policy has changed since it was loaded.
+    catalog_stale: bool,
+    /// The last event, held back until it is known whether it ends the read.
+    held: Option<ChangeEvent>,
+}
+
+/// What is known of the stretch of rows being read: same transaction, same collection.
+struct Stretch {
+    xid: Xid,
+    /// The first row of the transaction.
+    first: Place,
+    /// The last row taken in.
+    last: Place,
+    collection: Arc<Collection>,
+    assembler: Assembler,
+}
+
+impl Reader {
+    pub(super) fn new(database: Database, feed: mpsc::Sender<FeedItem>, metrics: Metrics) -> Self {
+        Self {
+            database,
+            feed,
+            metrics,
+            catalog: Arc::default(),
+            catalog_stale: true,
+            held: None,
+        }
+    }
+
+    /// Loads the catalog.
+    pub(super) async fn load_catalog(&mut self) -> Result<(), SessionError> {
+        self.catalog = Arc::new(catalog::load(&self.database).await?);
+        self.catalog_stale = false;
+        Ok(())
+    }
+
+    /// Says that continuity is lost everywhere.
+    pub(super) async fn report_gap(&mut self, reason: GapReason) -> Result<(), SessionError> {
+        tracing::warn!(reason = reason.as_str(), "continuity lost: subscribers are told to load afresh");
+        self.send_gap(None, reason).await
+    }
+
+    /// Takes in all rows of a read and advances the cursor.
+    ///
+    /// If it fails half-way the cursor knows exactly what has been handed on.
+    pub(super) async fn read(
+        &mut self,
+        rows: Pin<Box<RowStream>>,
+        cursor: &mut Cursor,
+        epoch: &str,
+        deadline: Duration,
+    ) -> Result<ReadOutcome, SessionError> {
+        self.metrics.log_reads.inc();
+        let mut read = Read {
+            outcome: ReadOutcome::default(),
+            head: None,
+            transaction: None,
+            stretch: None,
+            reloaded: false,
+        };
+        let result = self.take_all(rows, &mut read, cursor, deadline).await;
+        if result.is_err() {
+            // Complete as far as it goes; only whether it was the last is not known.
+            self.flush(None).await?;
+            result?;
+        }
+        let head = read.head.ok_or(SessionError::Closed)?;
+        let position = Position(format!("{epoch}:{head}").into());
+        self.flush(Some(position)).await?;
+        cursor.advance(head);
+        if self.catalog_stale {
+            self.load_catalog().await?;
+        }
+        Ok(read.outcome)
+    }
+
+    async fn take_all(
+        &mut self,
+        mut rows: Pin<Box<RowStream>>,
+        read: &mut Read,
+        cursor: &mut Cursor,
+        deadline: Duration,
+    ) -> Result<(), SessionError> {
+        loop {
+            let row = timeout(deadline, rows.try_next()).await;
+            let row = row.map_err(|_| SessionError::Silent {
+                doing: "go on with a read of the log",
+                deadline,
+            })?;
+            match row.and_then(|row| row.map(|row| LogRow::from_sql(&row)).transpose()) {
+                Ok(Some(row)) => self.take(row, read, cursor).await?,
+                Ok(None) => return self.end_stretch(read, cursor).await,
+                Err(source) => {
+                    return Err(SessionError::Query {
+                        doing: "read the change log",
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        row: LogRow,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        if row.op == b'S' {
+            read.head = Some(row.new.unwrap_or_default().parse()?);
+            return Ok(());
+        }
+        let first = read.first_place(&row);
+        if cursor.has_delivered(row.xid, first, row.place) {
+            return Ok(());
+        }
+        read.outcome.rows += 1;
+        if row.collection == CollectionKey(0) {
+            self.end_stretch(read, cursor).await?;
+            self.obey(&row, read, cursor).await?;
+            cursor.deliver(row.xid, first, row.place);
+            return Ok(());
+        }
+        self.take_change(row, first, read, cursor).await
+    }
+
+    /// A control row: something every reader must know at this place.
+    async fn obey(
+        &mut self,
+        row: &LogRow,
+        read: &mut Read,
+        cursor: &Cursor,
+    ) -> Result<(), SessionError> {
+        match row.op {
+            b'C' => self.catalog_stale = true,
+            b'R' if misses_something(row.new.as_deref().unwrap_or_default(), cursor) => {
+                read.outcome.gap = true;
+                self.report_gap(GapReason::Retention).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn take_change(
+        &mut self,
+        row: LogRow,
+        first: Place,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        let same_stretch = read
+            .stretch
+            .as_ref()
+            .is_some_and(|stretch| stretch.xid == row.xid && stretch.collection.key == row.collection);
+        if !same_stretch {
+            self.end_stretch(read, cursor).await?;
+            let Some(collection) = self.collection(row.collection, read).await? else {
+                // Detached since; nobody is interested any more.
+                cursor.deliver(row.xid, first, row.place);
+                return Ok(());
+            };
+            read.stretch = Some(Stretch {
+                xid: row.xid,
+                first,
+                last: row.place,
+                collection,
+                assembler: Assembler::default(),
+            });
+        }
+        let stretch = read.stretch.as_mut().expect("made above if there was none");
+        let mut events = Vec::new();
+        if stretch.last.lsn != row.place.lsn {
+            stretch.assembler.end_statement(&stretch.collection, &mut events);
+        }
+        let (xid, place) = (row.xid, row.place);
+        let mut gap = None;
+        match row.noted() {
+            Some(noted) => {
+                if let Err(reason) = self.understand(noted, read, &mut events).await? {
+                    gap = Some(reason);
+                }
+            }
+            None => gap = Some(GapReason::Truncated),
+        }
+        self.emit(events).await?;
+        let stretch = read.stretch.as_mut().expect("still the same stretch");
+        stretch.last = place;
+        let collection = Arc::clone(&stretch.collection);
+        if !stretch.assembler.is_holding() {
+            cursor.deliver(xid, stretch.first, place);
+        }
+        if let Some(reason) = gap {
+            self.send_gap(Some(collection), reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the images of a row, under a newer catalog if the table was changed meanwhile.
+    async fn understand(
+        &mut self,
+        noted: Noted,
+        read: &mut Read,
+        events: &mut Vec<ChangeEvent>,
+    ) -> Result<Result<(), GapReason>, SessionError> {
+        let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
+        let mut row = noted.read(&stretch.collection);
+        if let Ok(understood) = &row
+            && !understood.shape_matches
+            && !read.reloaded
+        {
+            read.reloaded = true;
+            self.load_catalog().await?;
+            if let Some(newer) = self.catalog.get(stretch.collection.key) {
+                stretch.collection = Arc::clone(newer);
+                row = row.and_then(|row| row.into_noted().read(&stretch.collection));
+            }
+        }
+        match row {
+            Ok(row) => {
+                stretch.assembler.take(row, &stretch.collection, events);
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    collection.name = %stretch.collection.name,
+                    "a row image cannot be understood; subscribers are told to load afresh"
+                );
+                Ok(Err(GapReason::Undecodable))
+            }
+        }
+    }
+
+    /// The collection behind a key: as of a catalog at least as new as the row.
+    async fn collection(
+        &mut self,
+        key: CollectionKey,
+        read: &mut Read,
+    ) -> Result<Option<Arc<Collection>>, SessionError> {
+        let unknown = self.catalog.get(key).is_none() && !read.reloaded;
+        if self.catalog_stale || unknown {
+            read.reloaded |= unknown;
+            self.load_catalog().await?;
+        }
+        Ok(self.catalog.get(key).map(Arc::clone))
+    }
+
+    async fn end_stretch(
+        &mut self,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        let Some(mut stretch) = read.stretch.take() else {
+            return Ok(());
+        };
+        let mut events = Vec::new();
+        stretch.assembler.end_stretch(&stretch.collection, &mut events);
+        self.emit(events).await?;
+        cursor.deliver(stretch.xid, stretch.first, stretch.last);
+        Ok(())
+    }
+
+    async fn emit(&mut self, events: Vec<ChangeEvent>) -> Result<(), SessionError> {
+        for event in events {
+            self.metrics.changes.inc();
+            let before = self.held.replace(event);
+            self.send(before).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, position: Option<Position>) -> Result<(), SessionError> {
+        let mut last = self.held.take();
+        if let Some(last) = &mut last {
+            last.position = position;
+        }
+        self.send(last).await
+    }
+
+    async fn send_gap(
+        &mut self,
+        collection: Option<Arc<Collection>>,
+        reason: GapReason,
+    ) -> Result<(), SessionError> {
+        self.flush(None).await?;
+        Metrics::count(&self.metrics.gaps, reason.as_str());
+        let gap = FeedItem::Gap(Gap { collection, reason });
+        // Waits when the hub is behind: the log keeps everything meanwhile.
+        let sent = self.feed.send(gap).await;
+        sent.map_err(|_| SessionError::FeedClosed)
+    }
+
+    async fn send(&mut self, event: Option<ChangeEvent>) -> Result<(), SessionError> {
+        let Some(event) = event else { return Ok(()) };
+        let item = FeedItem::Change(Arc::new(event));
+        // Waits when the hub is behind: the log keeps everything meanwhile.
+        let sent = self.feed.send(item).await;
+        sent.map_err(|_| SessionError::FeedClosed)
+    }
+}
+
+/// One read while it is under way.
+struct Read {
+    outcome: ReadOutcome,
+    head: Option<Snapshot>,
+    /// The transaction being read and its first row.
+    transaction: Option<(Xid, Place)>,
+    stretch: Option<Stretch>,
+    /// The catalog was loaded again because of something in this read; once is enough.
+    reloaded: bool,
+}
+
+impl Read {
+    fn first_place(&mut self, row: &LogRow) -> Place {
+        match self.transaction {
+            Some((xid, first)) if xid == row.xid => first,
+            _ => {
+                self.transaction = Some((row.xid, row.place));
+                row.place
+            }
+        }
+    }
+}
+
+impl LogRow {
+    fn from_sql(row: &SqlRow) -> Result<Self, tokio_postgres::Error> {
+        let xid: i64 = row.try_get("xid")?;
+        let lsn: PgLsn = row.try_get("lsn")?;
+        let op: i8 = row.try_get("op")?;
+        Ok(Self {
+            xid: Xid(xid.cast_unsigned()),
+            place: Place {
+                lsn: lsn.into(),
+                n: row.try_get("n")?,
+            },
+            collection: CollectionKey(row.try_get("collection")?),
+            op: op.cast_unsigned(),
+            old: row.try_get::<_, Option<String>>("old")?.map(Into::into),
+            new: row.try_get::<_, Option<String>>("new")?.map(Into::into),
+        })
+    }
+
+    /// What happened to the row; `None` if it is not said, as when too many were truncated at once.
+    fn noted(self) -> Option<Noted> {
+        match (self.op, self.old, self.new) {
+            (b'I', _, Some(new)) => Some(Noted::Inserted(new)),
+            (b'D', Some(old), _) => Some(Noted::Deleted(old)),
+            (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a slot that was emptied held a transaction that was not delivered. `note` is its newest
+/// transaction and the snapshot at that time: whoever was in progress then had written nothing to it.
+fn misses_something(note: &str, cursor: &Cursor) -> bool {
+    let parsed = note.split_once(' ').and_then(|(newest, then)| {
+        let newest: Xid = newest.parse().ok()?;
+        let then: Snapshot = then.parse().ok()?;
+        Some((newest, then))
+    });
+    let Some((newest, then)) = parsed else {
+        return true;
+    };
+    let head = cursor.head();
+    let undelivered = |xid: &Xid| *xid <= newest && then.contains(*xid) && !cursor.knows(*xid);
+    (newest >= head.xmax() && undelivered(&newest)) || head.in_progress().iter().any(undelivered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emptied_slot_is_a_gap_only_if_something_in_it_was_not_delivered() {
+        for (head, note, missed) in [
+            ("100:100:", "0 100:101:", false),
+            ("100:100:", "99 100:101:", false),
+            ("100:100:", "100 101:101:", true),
+            // A long transaction, in progress at both times, has written nothing to the slot.
+            ("50:100:50", "99 50:101:50", false),
+            // It has ended since, and may have.
+            ("50:100:50", "99 100:101:", true),
+            ("50:100:50", "49 100:101:", false),
+            ("100:100:", "nonsense", true),
+        ] {
+            let cursor = Cursor::new(head.parse().expect("a snapshot"));
+            assert_eq!(misses_something(note, &cursor), missed, "{head} {note}");
+        }
+    }
+}
