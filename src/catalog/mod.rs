@@ -6,6 +6,7 @@
 //! *Never* decides who may see a record: it only says which rule is written down.
 
 mod collection;
+mod field_kind;
 mod load;
 
 use std::collections::HashMap;
