@@ -99,6 +99,11 @@ impl RowImage {
         Self { json, values }
     }
 
+    /// The whole object as Postgres wrote it.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The JSON text of field `index` as Postgres wrote it (white space possible), or `None` where
     /// the image lacks that column.
     pub fn value(&self, index: usize) -> Option<&str> {

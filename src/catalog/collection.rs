@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::RecordOrder;
+
 /// The small number under which a collection's changes stand in the log; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CollectionKey(pub i32);
@@ -26,6 +28,8 @@ pub struct Collection {
     pub partitioned: bool,
     /// Who may see its records.
     pub rules: Rules,
+    /// In which order its records are written; `RecordOrder::default()`.
+    pub record_order: RecordOrder,
 }
 
 impl Collection {

@@ -6,12 +6,15 @@
 //! *Never* decides who may see a record: it only says which rule is written down.
 
 mod collection;
+mod field_kind;
 mod load;
+mod record_order;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use collection::{Collection, CollectionKey, Field, FieldKind, Rule, Rules, TableName};
+pub use record_order::{RecordKey, RecordOrder};
 
 /// Every attached collection, as of one moment.
 #[derive(Debug, Default)]

@@ -1,7 +1,9 @@
 //! The envelope and the record object.
 
-use crate::catalog::Collection;
-use crate::event::ChangeEvent;
+use super::text::write_string;
+use super::value::write_value;
+use crate::catalog::{Collection, RecordKey};
+use crate::event::{ChangeEvent, RecordId, RowImage};
 
 /// Which fields are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,12 +15,82 @@ pub enum Visibility {
 }
 
 /// The data of a change: `{"record":{…},"action":"create"}` on one line.
-pub fn encode_change(_event: &ChangeEvent, _visibility: Visibility) -> Vec<u8> {
-    Vec::new()
+pub fn encode_change(event: &ChangeEvent, visibility: Visibility) -> Vec<u8> {
+    let record = Record {
+        collection: &event.collection,
+        id: &event.id,
+        image: event.shown(),
+    };
+    let mut out = Vec::with_capacity(record.image.json().len() + 192);
+    out.extend_from_slice(br#"{"record":"#);
+    record.write(&mut out, visibility);
+    write_action(&mut out, event.action.as_str());
+    out
 }
 
 /// The data of a gap in one collection: `{"record":{…},"action":"resync"}`, the record holding only
 /// `collectionId`, `collectionName` and an empty `id`.
-pub fn encode_gap(_collection: &Collection) -> Vec<u8> {
-    Vec::new()
+pub fn encode_gap(collection: &Collection) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(br#"{"record":{"collectionId":"#);
+    write_string(&mut out, &collection.id);
+    out.extend_from_slice(br#","collectionName":"#);
+    write_string(&mut out, &collection.name);
+    out.extend_from_slice(br#","id":""}"#);
+    write_action(&mut out, "resync");
+    out
 }
+
+fn write_action(out: &mut Vec<u8>, action: &str) {
+    out.extend_from_slice(br#","action":""#);
+    out.extend_from_slice(action.as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+/// One record, about to be written.
+struct Record<'e> {
+    collection: &'e Collection,
+    id: &'e RecordId,
+    image: &'e RowImage,
+}
+
+impl Record<'_> {
+    fn write(&self, out: &mut Vec<u8>, visibility: Visibility) {
+        out.push(b'{');
+        let mut first = true;
+        for &key in self.collection.record_keys() {
+            if !self.shows(key, visibility) {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            write_string(out, key.name(self.collection));
+            out.push(b':');
+            self.write_member(out, key);
+        }
+        out.push(b'}');
+    }
+
+    fn shows(&self, key: RecordKey, visibility: Visibility) -> bool {
+        match (key, visibility) {
+            (RecordKey::Field(index), Visibility::Plain) => !self.collection.fields[index].hidden,
+            _ => true,
+        }
+    }
+
+    fn write_member(&self, out: &mut Vec<u8>, key: RecordKey) {
+        match key {
+            RecordKey::CollectionId => write_string(out, &self.collection.id),
+            RecordKey::CollectionName => write_string(out, &self.collection.name),
+            RecordKey::Id => write_string(out, &self.id.0),
+            RecordKey::Field(index) => {
+                let kind = &self.collection.fields[index].kind;
+                write_value(out, kind, self.image.value(index));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,10 @@
 //! *Gives* the event's data as one line of JSON.
 //! *Never* shows a hidden field to anybody but a superuser.
 
+mod date;
 mod encode;
+mod number;
+mod text;
+mod value;
 
 pub use encode::{Visibility, encode_change, encode_gap};
