@@ -1,4 +1,7 @@
-//! What operators see: metrics, and whether the river flows.
+//! What operators see: logs, metrics, and whether the river flows.
+
+mod json_lines;
+mod logging;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,6 +15,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub use logging::{LogFilter, LogFormat, LogOptionError, LogOptions, init_logging};
 
 /// Every counter and gauge of the process; cloning shares them.
 #[derive(Debug, Clone)]

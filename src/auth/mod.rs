@@ -5,7 +5,13 @@
 //! *Gives* a [`Principal`]; anything that is not proved is a guest.
 //! *Never* decides what a principal may see.
 
+mod authenticate;
+mod claims;
 mod principal;
 mod token;
 
+pub use authenticate::{Authenticate, token_in};
 pub use principal::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
+pub use token::{
+    Authenticator, IssueError, NewToken, SUPERUSER_TOKEN_LIFETIME, issue_superuser_token,
+};

@@ -208,3 +208,6 @@ fn pool(endpoint: Endpoint, options: &DatabaseOptions) -> Pool {
         .build()
         .expect("a pool with timeouts has a runtime")
 }
+
+#[cfg(test)]
+mod tests;
