@@ -1,0 +1,1 @@
+//! The map in ARCHITECTURE.md, held against the source.

@@ -1,0 +1,15 @@
+//! What tests share: databases, waiting, and a client for the feed.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "not every test file needs every helper"
+)]
+
+mod database;
+pub mod sse;
+mod wait;
+
+pub use database::{TestDatabase, client, cluster_options, database, empty_database};
+pub use sse::{Event, Sse};
+pub use wait::{DEADLINE, eventually, within};
