@@ -350,4 +350,29 @@ mod tests {
             assert!(error.to_string().contains("--offline"), "{error}");
         }
     }
+
+    #[test]
+    #[ignore = "fetches 24 MB; run it after a change of version or hashes"]
+    fn what_is_fetched_runs() {
+        use super::super::{Cluster, ClusterOptions, Search};
+
+        let cache = tempfile::tempdir().expect("a folder");
+        let search = Search {
+            path: std::env::var_os("PATH"),
+            cache: Some(cache.path().to_owned()),
+            ..Search::default()
+        };
+        let programs = cached_or_fetched(&search).expect("the programs");
+        let search = Search {
+            pg_bin: Some(programs),
+            ..search
+        };
+        let binaries = super::super::Binaries::find(&search).expect("they are whole");
+        Cluster::start(&ClusterOptions::new(binaries)).expect("they run");
+        cached_or_fetched(&Search {
+            offline: true,
+            ..search
+        })
+        .expect("they are found again");
+    }
 }

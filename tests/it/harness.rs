@@ -26,6 +26,16 @@ async fn every_test_has_a_database_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_test_database_is_migrated() {
+    let database = database().await;
+    let client = client(&database.url).await;
+    client
+        .execute("select * from rowcast.status()", &[])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_dropped_database_is_gone_whoever_is_connected() {
     let gone = database().await;
     let watcher = database().await;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, thread};
 
+use rowcast::db::{Database, DatabaseOptions};
 use rowcast::embedded::{Binaries, Cluster, ClusterOptions, Search};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
@@ -175,7 +176,8 @@ async fn build_template(admin: &Client, name: &str) {
 
 /// Brings a new database to the state every test starts from.
 async fn migrate(url: &str) {
-    let _ = client(url).await;
+    let database = Database::new(&DatabaseOptions::new(url)).expect("a URL of ours");
+    rowcast::db::migrate(&database).await.expect("migrations");
 }
 
 /// So that a long-lived server never serves the template of older migrations.

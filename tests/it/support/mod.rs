@@ -7,6 +7,7 @@
 )]
 
 mod database;
+pub mod source;
 pub mod sse;
 mod wait;
 
