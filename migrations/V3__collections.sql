@@ -92,6 +92,11 @@ as $$
         left join pg_range r on used.type in (r.rngtypid, r.rngmultitypid)
         where used.type in ('interval'::regtype, 'bytea'::regtype)
             or r.rngsubtype in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype))
+        -- The key becomes the record's id, which must not depend on the writer's time zone.
+        or exists (
+            select from pg_attribute a
+            where a.attrelid = needs_pinning.relation and a.attnum = any (rowcast.key_columns(needs_pinning.relation))
+                and a.atttypid = 'timestamptz'::regtype)
 $$;
 comment on function rowcast.needs_pinning(regclass) is
     'Whether the table has values whose text depends on the writer''s session settings.';

@@ -130,11 +130,11 @@ impl fmt::Display for Position {
     }
 }
 
-/// Continuity lost, for one collection or for all.
+/// Continuity lost for one collection.
 #[derive(Debug, Clone)]
 pub struct Gap {
-    /// The collection concerned; `None` for all of them.
-    pub collection: Option<Arc<Collection>>,
+    /// The collection concerned.
+    pub collection: Arc<Collection>,
     /// Why, for logs and counters.
     pub reason: GapReason,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::image::{ImageError, ParsedImage, parse_image, record_id};
+use super::image::{ImageError, parse_image, record_id};
 use crate::catalog::Collection;
 use crate::event::{Action, ChangeEvent, RecordId, RowImage};
 
@@ -69,9 +69,10 @@ impl Noted {
                 let (id, old) = read(old)?;
                 Change::Deleted(id, old)
             }
-            Self::Updated { old, new } => {
-                Change::Updated(old.map(&mut read).transpose()?, new.map(&mut read).transpose()?)
-            }
+            Self::Updated { old, new } => Change::Updated(
+                old.map(&mut read).transpose()?,
+                new.map(&mut read).transpose()?,
+            ),
         };
         Ok(Row {
             change,
@@ -170,11 +171,6 @@ impl Assembler {
     ) {
         self.end_statement(collection, events);
         events.extend(self.leaving.take().map(|row| deletion(collection, row)));
-    }
-
-    /// Forgets what is held: the read broke off, and the rows will come again.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 

@@ -18,7 +18,11 @@ pub(super) enum Rest {
     /// Polls; writers need not ring.
     Awake { quiet_since: Instant },
     /// Has asked writers to ring with at least `bell`, and polls until `barrier` is passed.
-    Drowsy { bell: i64, barrier: Xid, pause: Duration },
+    Drowsy {
+        bell: i64,
+        barrier: Xid,
+        pause: Duration,
+    },
     /// Waits for `bell`; asks nothing of the database until `probe_at`.
     Asleep { bell: i64, probe_at: Instant },
 }

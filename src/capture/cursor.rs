@@ -135,7 +135,10 @@ mod tests {
         assert_eq!(cursor.head(), &snapshot("10:10:"));
         assert!(cursor.has_delivered(Xid(10), A, A));
         assert!(cursor.has_delivered(Xid(10), A, B));
-        assert!(!cursor.has_delivered(Xid(10), A, C), "the rest of a read that broke off");
+        assert!(
+            !cursor.has_delivered(Xid(10), A, C),
+            "the rest of a read that broke off"
+        );
         assert!(!cursor.has_delivered(Xid(11), A, A));
     }
 
@@ -157,6 +160,10 @@ mod tests {
         cursor.rewind();
         let back = 210 - cursor.head().xmax().0;
         assert!((40..=50).contains(&back), "rewound by {back} s");
-        assert!(cursor.delivered.len() <= 51, "{} remembered", cursor.delivered.len());
+        assert!(
+            cursor.delivered.len() <= 51,
+            "{} remembered",
+            cursor.delivered.len()
+        );
     }
 }

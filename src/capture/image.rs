@@ -1,10 +1,5 @@
 //! Row images: where each column's value stands in the JSON Postgres wrote, and the record's id.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the reader is the caller; remove when it calls")
-)]
-
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -62,7 +57,7 @@ pub(super) fn parse_image(
     }
     let columns = Columns {
         json: &json,
-        fields: &collection.fields,
+        collection,
     };
     let mut deserializer = serde_json::Deserializer::from_str(&json);
     let (values, shape_matches) = deserializer
@@ -141,7 +136,7 @@ struct UnescapedString<'i>(#[serde(borrow)] Cow<'i, str>);
 /// Visits an image's members and notes where the values of known columns stand.
 struct Columns<'j, 'c> {
     json: &'j str,
-    fields: &'c [Field],
+    collection: &'c Collection,
 }
 
 type Located = (Box<[Option<Range<u32>>]>, bool);
@@ -154,21 +149,34 @@ impl<'de> Visitor<'de> for Columns<'de, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Located, A::Error> {
-        let mut values = vec![None; self.fields.len()].into_boxed_slice();
+        let fields = &self.collection.fields;
+        let mut values = vec![None; fields.len()].into_boxed_slice();
         let mut shape_matches = true;
+        let mut order = Vec::new();
         let mut place = 0;
-        while let Some(index) = members.next_key_seed(ColumnAt {
-            fields: self.fields,
-            place,
-        })? {
+        while let Some(index) = members.next_key_seed(ColumnAt { fields, place })? {
             let value: &RawValue = members.next_value()?;
             shape_matches &= index == Some(place);
             place += 1;
+            if self.collection.partitioned {
+                order.push(index);
+            }
             if let Some(index) = index {
                 values[index] = Some(range_of(value.get(), self.json));
             }
         }
-        Ok((values, shape_matches && place == self.fields.len()))
+        shape_matches &= place == fields.len();
+        Ok((values, shape_matches || self.has_order(&order)))
+    }
+}
+
+impl Columns<'_, '_> {
+    /// Whether a partition has its columns in this order.
+    fn has_order(&self, found: &[Option<usize>]) -> bool {
+        let orders = &self.collection.column_orders;
+        orders
+            .iter()
+            .any(|order| order.iter().copied().map(Some).eq(found.iter().copied()))
     }
 }
 

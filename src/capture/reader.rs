@@ -82,8 +82,15 @@ impl Reader {
 
     /// Says that continuity is lost everywhere.
     pub(super) async fn report_gap(&mut self, reason: GapReason) -> Result<(), SessionError> {
-        tracing::warn!(reason = reason.as_str(), "continuity lost: subscribers are told to load afresh");
-        self.send_gap(None, reason).await
+        tracing::warn!(
+            reason = reason.as_str(),
+            "continuity lost: subscribers are told to load afresh"
+        );
+        let collections: Vec<_> = self.catalog.iter().map(Arc::clone).collect();
+        for collection in collections {
+            self.send_gap(collection, reason).await?;
+        }
+        Ok(())
     }
 
     /// Takes in all rows of a read and advances the cursor.
@@ -195,10 +202,9 @@ impl Reader {
         read: &mut Read,
         cursor: &mut Cursor,
     ) -> Result<(), SessionError> {
-        let same_stretch = read
-            .stretch
-            .as_ref()
-            .is_some_and(|stretch| stretch.xid == row.xid && stretch.collection.key == row.collection);
+        let same_stretch = read.stretch.as_ref().is_some_and(|stretch| {
+            stretch.xid == row.xid && stretch.collection.key == row.collection
+        });
         if !same_stretch {
             self.end_stretch(read, cursor).await?;
             let Some(collection) = self.collection(row.collection, read).await? else {
@@ -217,7 +223,9 @@ impl Reader {
         let stretch = read.stretch.as_mut().expect("made above if there was none");
         let mut events = Vec::new();
         if stretch.last.lsn != row.place.lsn {
-            stretch.assembler.end_statement(&stretch.collection, &mut events);
+            stretch
+                .assembler
+                .end_statement(&stretch.collection, &mut events);
         }
         let (xid, place) = (row.xid, row.place);
         let mut gap = None;
@@ -237,7 +245,7 @@ impl Reader {
             cursor.deliver(xid, stretch.first, place);
         }
         if let Some(reason) = gap {
-            self.send_gap(Some(collection), reason).await?;
+            self.send_gap(collection, reason).await?;
         }
         Ok(())
     }
@@ -301,7 +309,9 @@ impl Reader {
             return Ok(());
         };
         let mut events = Vec::new();
-        stretch.assembler.end_stretch(&stretch.collection, &mut events);
+        stretch
+            .assembler
+            .end_stretch(&stretch.collection, &mut events);
         self.emit(events).await?;
         cursor.deliver(stretch.xid, stretch.first, stretch.last);
         Ok(())
@@ -326,7 +336,7 @@ impl Reader {
 
     async fn send_gap(
         &mut self,
-        collection: Option<Arc<Collection>>,
+        collection: Arc<Collection>,
         reason: GapReason,
     ) -> Result<(), SessionError> {
         self.flush(None).await?;

@@ -83,7 +83,9 @@ impl Retention {
         match &*outcome {
             "rotated" => tracing::info!("the oldest part of the change log was emptied"),
             "closed" => {
-                tracing::error!("the change log was full and recording had stopped; starting it anew");
+                tracing::error!(
+                    "the change log was full and recording had stopped; starting it anew"
+                );
                 client
                     .execute(OPEN_LOG, &[])
                     .await

@@ -112,7 +112,9 @@ impl Capture {
             rest = match rest {
                 Rest::Awake { quiet_since } => self.poll(&mut session, quiet_since, rings).await?,
                 Rest::Drowsy { .. } => self.lie_down(&mut session, rest).await?,
-                Rest::Asleep { bell, probe_at } => self.slumber(&mut session, bell, probe_at).await?,
+                Rest::Asleep { bell, probe_at } => {
+                    self.slumber(&mut session, bell, probe_at).await?
+                }
             };
         }
     }
@@ -191,7 +193,8 @@ impl Capture {
             return self.drowse(session).await;
         } else {
             // Nobody rings: the longer it is quiet, the longer the pauses.
-            let pause = (quiet / 32).clamp(self.options.poll_interval, self.options.poll_interval_max);
+            let pause =
+                (quiet / 32).clamp(self.options.poll_interval, self.options.poll_interval_max);
             sleep(pause).await;
         }
         Ok(Rest::Awake { quiet_since })

@@ -121,7 +121,9 @@ impl Session {
     /// The epoch as of now; it changes when the log is started anew.
     pub(super) async fn reload_epoch(&mut self) -> Result<(), SessionError> {
         self.epoch = self
-            .query("read the log's epoch", SESSION, &[], |row| row.try_get("epoch"))
+            .query("read the log's epoch", SESSION, &[], |row| {
+                row.try_get("epoch")
+            })
             .await?;
         Ok(())
     }
@@ -202,7 +204,9 @@ impl Session {
     /// Waits until a writer rings with at least `bell`. Safe to drop half-way.
     pub(super) async fn ring(&mut self, bell: i64) -> Result<i64, SessionError> {
         let heard = self.heard.wait_for(|heard| heard.bell >= bell).await;
-        heard.map(|heard| heard.bell).map_err(|_| SessionError::Closed)
+        heard
+            .map(|heard| heard.bell)
+            .map_err(|_| SessionError::Closed)
     }
 
     async fn query<T>(
@@ -245,7 +249,11 @@ async fn drive(mut connection: DatabaseConnection, tag: String, heard: watch::Se
                 heard.send_if_modified(|heard| heard.note(notification.payload(), &tag));
             }
             Some(Ok(AsyncMessage::Notice(notice))) => {
-                tracing::debug!(severity = notice.severity(), message = notice.message(), "notice");
+                tracing::debug!(
+                    severity = notice.severity(),
+                    message = notice.message(),
+                    "notice"
+                );
             }
             // Not exhaustive upstream; anything else is of no interest.
             Some(Ok(_)) => {}
@@ -261,7 +269,9 @@ impl Heard {
     fn note(&mut self, payload: &str, tag: &str) -> bool {
         let before = *self;
         if let Some(probe) = payload.strip_prefix("probe:") {
-            let ours = probe.strip_prefix(tag).and_then(|rest| rest.strip_prefix(':'));
+            let ours = probe
+                .strip_prefix(tag)
+                .and_then(|rest| rest.strip_prefix(':'));
             let number = ours.and_then(|number| number.parse().ok());
             self.probe = self.probe.max(number.unwrap_or(0));
         } else if let Ok(bell) = payload.parse() {

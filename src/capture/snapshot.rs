@@ -106,7 +106,15 @@ mod tests {
     #[test]
     fn a_snapshot_contains_what_had_ended() {
         let snapshot = snapshot("10:20:10,14");
-        for (xid, ended) in [(1, true), (9, true), (10, false), (11, true), (14, false), (19, true), (20, false)] {
+        for (xid, ended) in [
+            (1, true),
+            (9, true),
+            (10, false),
+            (11, true),
+            (14, false),
+            (19, true),
+            (20, false),
+        ] {
             assert_eq!(snapshot.contains(Xid(xid)), ended, "{xid}");
         }
     }
@@ -119,20 +127,31 @@ mod tests {
             ("20:20:", 20, true),
             ("20:20:", 21, false),
         ] {
-            assert_eq!(snapshot(text).has_passed(Xid(barrier)), passed, "{text} {barrier}");
+            assert_eq!(
+                snapshot(text).has_passed(Xid(barrier)),
+                passed,
+                "{text} {barrier}"
+            );
         }
     }
 
     #[test]
     fn text_goes_round() {
-        for text in ["1:1:", "10:20:10,14,15", "18446744073709551614:18446744073709551615:18446744073709551614"] {
+        for text in [
+            "1:1:",
+            "10:20:10,14,15",
+            "18446744073709551614:18446744073709551615:18446744073709551614",
+        ] {
             assert_eq!(snapshot(text).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_no_snapshot_is_refused() {
-        for text in ["", "1", "1:2", "2:1:", "1:2:3", "1:5:3,2", "1:5:2,2", "1:2::", "a:b:c", "1:2:,", "-1:2:"] {
+        for text in [
+            "", "1", "1:2", "2:1:", "1:2:3", "1:5:3,2", "1:5:2,2", "1:2::", "a:b:c", "1:2:,",
+            "-1:2:",
+        ] {
             assert!(text.parse::<Snapshot>().is_err(), "{text}");
         }
     }

@@ -26,22 +26,12 @@ pub struct Collection {
     pub key_fields: Vec<usize>,
     /// Whether rows may move between partitions (a move is logged as delete + insert).
     pub partitioned: bool,
+    /// Orders in which partitions have the columns, as positions in `fields`; for other tables empty.
+    pub column_orders: Vec<Vec<usize>>,
     /// Who may see its records.
     pub rules: Rules,
     /// In which order its records are written; `RecordOrder::default()`.
     pub record_order: RecordOrder,
-}
-
-impl Collection {
-    /// Whether `columns`, in this order, are exactly the columns this description knows.
-    ///
-    /// A row image whose columns differ was written before or after a change of the table that
-    /// this snapshot has not seen.
-    pub fn knows_columns<'a>(&self, columns: impl IntoIterator<Item = &'a str>) -> bool {
-        columns
-            .into_iter()
-            .eq(self.fields.iter().map(|field| &*field.name))
-    }
 }
 
 /// A schema-qualified table name, unquoted.

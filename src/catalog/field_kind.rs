@@ -1,10 +1,5 @@
 //! From Postgres' types to the kinds of field a record knows.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the loader is the caller; remove when it calls")
-)]
-
 use std::collections::HashMap;
 
 use super::FieldKind;

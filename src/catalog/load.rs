@@ -1,1 +1,207 @@
-//! Reads the catalog from the database.
+//! Reads the catalog from the database, in one snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deadpool_postgres::{PoolError, Transaction};
+use tokio::time::timeout;
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::field_kind::{PgType, PgTypes};
+use super::{Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName};
+use crate::db::Database;
+
+const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
+const LOAD_COLUMNS: &str = include_str!("../../sql/catalog/load_columns.sql");
+const LOAD_TYPES: &str = include_str!("../../sql/catalog/load_types.sql");
+
+/// Why the catalog could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The pool had no connection to give.
+    #[error("no connection")]
+    Pool(#[from] PoolError),
+    /// A query failed.
+    #[error("could not read the catalog")]
+    Query(#[from] tokio_postgres::Error),
+    /// The database took longer than a statement may.
+    #[error("the database took too long")]
+    Deadline,
+}
+
+/// Loads all attached collections. One whose table or key is gone is left out with a log line.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn load(database: &Database) -> Result<Catalog, LoadError> {
+    let loading = load_now(database);
+    let loaded = timeout(database.statement_deadline(), loading).await;
+    loaded.map_err(|_| LoadError::Deadline)?
+}
+
+async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
+    let mut client = database.pool().get().await?;
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
+    let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
+    let columns = Columns::load(&transaction, &collections).await?;
+    transaction.commit().await?;
+    let mut loaded = Vec::with_capacity(collections.len());
+    for row in &collections {
+        loaded.extend(columns.collection(row)?);
+    }
+    Ok(Catalog::new(loaded))
+}
+
+/// The columns of all tables by table, and the types they use.
+struct Columns {
+    by_table: HashMap<u32, Vec<Column>>,
+    /// For each partitioned table, the column names of each partition that has an order of its own.
+    orders: HashMap<u32, Vec<Vec<String>>>,
+    types: PgTypes,
+}
+
+struct Column {
+    attnum: i16,
+    name: String,
+    type_oid: u32,
+}
+
+impl Columns {
+    async fn load(
+        transaction: &Transaction<'_>,
+        collections: &[Row],
+    ) -> Result<Self, tokio_postgres::Error> {
+        let tables = collections
+            .iter()
+            .map(|row| row.try_get("relation"))
+            .collect::<Result<Vec<u32>, _>>()?;
+        let rows = transaction.query(LOAD_COLUMNS, &[&tables]).await?;
+        let mut by_table: HashMap<u32, Vec<Column>> = HashMap::new();
+        let mut partitions: HashMap<(u32, u32), Vec<String>> = HashMap::new();
+        for row in &rows {
+            let relation = row.try_get("relation")?;
+            let name: String = row.try_get("name")?;
+            if row.try_get("is_root")? {
+                by_table.entry(relation).or_default().push(Column {
+                    attnum: row.try_get("attnum")?,
+                    name,
+                    type_oid: row.try_get("type")?,
+                });
+            } else {
+                let part = row.try_get("part")?;
+                partitions.entry((relation, part)).or_default().push(name);
+            }
+        }
+        let mut orders: HashMap<u32, Vec<Vec<String>>> = HashMap::new();
+        for ((relation, _), order) in partitions {
+            let known = orders.entry(relation).or_default();
+            if !known.contains(&order) {
+                known.push(order);
+            }
+        }
+        let types = load_types(transaction, &by_table).await?;
+        Ok(Self {
+            by_table,
+            orders,
+            types,
+        })
+    }
+
+    /// One collection; `None`, with a log line, if it cannot be offered any more.
+    fn collection(&self, row: &Row) -> Result<Option<Collection>, tokio_postgres::Error> {
+        let name: Arc<str> = row.try_get::<_, &str>("name")?.into();
+        let table = TableName {
+            schema: row.try_get("schema")?,
+            table: row.try_get("table")?,
+        };
+        let key_columns: Option<Vec<i16>> = row.try_get("key_columns")?;
+        let relation: u32 = row.try_get("relation")?;
+        let (Some(key_columns), Some(columns)) = (key_columns, self.by_table.get(&relation)) else {
+            tracing::error!(
+                collection.name = %name,
+                table = %table,
+                "the collection's table or its key is gone, so its changes are not delivered; \
+                 restore the key or run: rowcast detach {name}"
+            );
+            return Ok(None);
+        };
+        let hidden: Vec<String> = row.try_get("hidden")?;
+        let hidden_attnums: Vec<i16> = row.try_get("hidden_attnums")?;
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|column| Field {
+                name: column.name.as_str().into(),
+                kind: self.types.field_kind(column.type_oid),
+                // By name and by number: neither renaming nor restoring uncovers a column.
+                hidden: hidden.contains(&column.name) || hidden_attnums.contains(&column.attnum),
+            })
+            .collect();
+        let key_fields = key_columns
+            .iter()
+            .filter_map(|attnum| columns.iter().position(|column| column.attnum == *attnum))
+            .collect();
+        let position = |name: &String| fields.iter().position(|field| *field.name == **name);
+        let column_orders = self
+            .orders
+            .get(&relation)
+            .into_iter()
+            .flatten()
+            .filter_map(|order| order.iter().map(position).collect())
+            .collect();
+        Ok(Some(Collection {
+            key: CollectionKey(row.try_get("key")?),
+            id: row.try_get::<_, &str>("id")?.into(),
+            name,
+            table,
+            fields,
+            key_fields,
+            partitioned: row.try_get("partitioned")?,
+            column_orders,
+            rules: Rules {
+                list: rule(row.try_get("list_rule")?),
+                view: rule(row.try_get("view_rule")?),
+            },
+            record_order: RecordOrder::default(),
+        }))
+    }
+}
+
+async fn load_types(
+    transaction: &Transaction<'_>,
+    by_table: &HashMap<u32, Vec<Column>>,
+) -> Result<PgTypes, tokio_postgres::Error> {
+    let mut used: Vec<u32> = by_table
+        .values()
+        .flatten()
+        .map(|column| column.type_oid)
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    let rows = transaction.query(LOAD_TYPES, &[&used]).await?;
+    rows.iter().map(pg_type).collect()
+}
+
+fn pg_type(row: &Row) -> Result<PgType, tokio_postgres::Error> {
+    let letter = |text: &str| text.chars().next().unwrap_or('b');
+    Ok(PgType {
+        oid: row.try_get("oid")?,
+        typtype: letter(row.try_get("typtype")?),
+        category: letter(row.try_get("category")?),
+        element: row.try_get("element")?,
+        base: row.try_get("base")?,
+        casts_to_json: row.try_get("casts_to_json")?,
+    })
+}
+
+fn rule(text: Option<&str>) -> Rule {
+    match text {
+        None => Rule::Locked,
+        Some("") => Rule::Public,
+        Some(text) => Rule::Expression(text.into()),
+    }
+}

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use collection::{Collection, CollectionKey, Field, FieldKind, Rule, Rules, TableName};
+pub use load::{LoadError, load};
 pub use record_order::{RecordKey, RecordOrder};
 
 /// Every attached collection, as of one moment.

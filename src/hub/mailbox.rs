@@ -1,5 +1,6 @@
 //! A subscriber's mailbox: where its frames wait, and whose dropping makes it leave.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +25,13 @@ impl ClientId {
             .map(|_| char::from(Self::ALPHABET[rng.random_range(0..Self::ALPHABET.len())]))
             .collect();
         Self(id.into())
+    }
+}
+
+/// Ids are looked up by the text that a request carries.
+impl Borrow<str> for ClientId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

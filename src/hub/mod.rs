@@ -7,9 +7,13 @@
 
 mod handle;
 mod mailbox;
+mod publish;
+mod registry;
+mod task;
 
 pub use handle::{HubHandle, JoinError, SetTopics, SetTopicsError};
 pub use mailbox::{ClientId, Mailbox};
+pub use task::Hub;
 
 /// Limits of the hub.
 #[derive(Debug, Clone)]

@@ -76,6 +76,16 @@ pub fn visit_topics(collection: &Collection, id: &RecordId, mut visit: impl FnMu
     }
 }
 
+/// Which rule guards a topic if it is about this collection, or `None` if it is about something else.
+pub fn guard_of(topic: &str, collection: &Collection) -> Option<Guard> {
+    [&collection.name, &collection.id]
+        .into_iter()
+        .find_map(|owner| match topic.strip_prefix(&**owner)? {
+            "" | "/*" => Some(Guard::List),
+            rest => rest.starts_with('/').then_some(Guard::View),
+        })
+}
+
 fn longest_topic(collection: &Collection, id: &RecordId) -> usize {
     collection.name.len().max(collection.id.len()) + "/".len() + id.0.len().max("*".len())
 }

@@ -31,6 +31,7 @@ fn collection(fields: &[&str], key_fields: &[usize]) -> Collection {
             list: Rule::Public,
             view: Rule::Public,
         },
+        column_orders: Vec::new(),
         record_order: RecordOrder::default(),
     }
 }

@@ -46,6 +46,7 @@ fn collection(fields: Vec<Field>) -> Arc<Collection> {
             list: Rule::Public,
             view: Rule::Public,
         },
+        column_orders: Vec::new(),
         record_order: RecordOrder::default(),
     })
 }

@@ -1,0 +1,34 @@
+-- The attached tables, their keys and rules. A table that was dropped, or has lost its key, comes
+-- without key columns.
+--
+-- Rules: null is locked. A policy that says more than one plain allow for everybody is not
+-- understood here, and what is not understood is locked.
+select
+    c.key, c.id, c.name,
+    coalesce(n.nspname, '') as schema, coalesce(r.relname, c.relation::text) as "table",
+    coalesce(r.oid, 0) as relation,
+    coalesce(r.relkind = 'p', false) as partitioned,
+    case when r.oid is not null then rowcast.key_columns(c.relation) end as key_columns,
+    c.hidden,
+    -- Column numbers mean nothing after a restore.
+    case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
+    rule.list as list_rule,
+    rule.view as view_rule
+from rowcast.collections c
+left join pg_class r on r.oid = c.relation
+left join pg_namespace n on n.oid = r.relnamespace
+cross join lateral (
+    select
+        max(p.v3) filter (where p.v2 = 'list') as list,
+        max(p.v3) filter (where p.v2 = 'view') as view
+    from (
+        select v2, min(v3) as v3
+        from rowcast.casbin_rule
+        where ptype = 'p' and v0 = 'anyone' and v1 = c.name and v2 in ('list', 'view') and v4 = 'allow'
+        group by v2
+        having count(*) = 1
+    ) p
+    where not exists (
+        select from rowcast.casbin_rule d
+        where d.ptype = 'p' and d.v1 in (c.name, '*') and d.v2 in (p.v2, '*') and d.v4 <> 'allow')
+) rule

@@ -1,0 +1,19 @@
+-- The types in use, with what domains stand on and what arrays hold.
+-- $1 oid[]  the types
+with recursive used (oid) as (
+    select unnest($1::oid[])
+    union
+    select inner_type
+    from used
+    join pg_type t using (oid)
+    cross join lateral (values (t.typbasetype), (t.typelem)) i (inner_type)
+    where inner_type <> 0
+)
+select
+    t.oid, t.typtype::text as typtype, t.typcategory::text as category, t.typelem as element, t.typbasetype as base,
+    exists (
+        select from pg_cast c
+        where c.castsource = t.oid and c.casttarget = 'json'::regtype and c.castmethod = 'f'
+    ) as casts_to_json
+from used
+join pg_type t using (oid)

@@ -1,0 +1,237 @@
+//! Who is connected and what each of them asked for.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+use slab::Slab;
+use tokio::sync::mpsc;
+
+use super::mailbox::ClientId;
+use crate::auth::Principal;
+use crate::frame::Frame;
+use crate::topic::Subscription;
+
+/// A subscriber's place in the registry; given anew after it left.
+pub(super) type SubscriberKey = usize;
+
+/// One connected subscriber.
+pub(super) struct Subscriber {
+    pub id: ClientId,
+    pub address: IpAddr,
+    pub principal: Principal,
+    pub mailbox: mpsc::Sender<Frame>,
+    /// Invariant: `groups` holds this subscriber exactly under these.
+    subscriptions: Vec<Subscription>,
+}
+
+/// All who wrote the same subscription, byte for byte: they receive the same frames.
+#[derive(Default)]
+pub(super) struct Group {
+    pub members: IndexSet<SubscriberKey>,
+    /// The subscription asks for something that cannot be decided, so it never fires.
+    pub mute: bool,
+}
+
+/// All subscribers and their subscriptions.
+#[derive(Default)]
+pub(super) struct Registry {
+    subscribers: Slab<Subscriber>,
+    by_id: HashMap<ClientId, SubscriberKey>,
+    by_address: HashMap<IpAddr, usize>,
+    /// By topic, then by the subscription's whole text. Invariant: no empty group, no empty topic.
+    groups: HashMap<Box<str>, IndexMap<Arc<str>, Group>>,
+    subscriptions: usize,
+}
+
+impl Registry {
+    /// Connected subscribers.
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// Connected subscribers from one address.
+    pub(super) fn subscribers_from(&self, address: IpAddr) -> usize {
+        self.by_address.get(&address).copied().unwrap_or(0)
+    }
+
+    /// Subscriptions of all of them.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// Takes in a subscriber without subscriptions.
+    pub(super) fn insert(&mut self, id: ClientId, address: IpAddr, mailbox: mpsc::Sender<Frame>) {
+        let key = self.subscribers.insert(Subscriber {
+            id: id.clone(),
+            address,
+            principal: Principal::Guest,
+            mailbox,
+            subscriptions: Vec::new(),
+        });
+        self.by_id.insert(id, key);
+        *self.by_address.entry(address).or_default() += 1;
+    }
+
+    /// The place of the subscriber with this client id.
+    pub(super) fn find(&self, id: &str) -> Option<SubscriberKey> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The subscriber at a place.
+    pub(super) fn get(&self, key: SubscriberKey) -> Option<&Subscriber> {
+        self.subscribers.get(key)
+    }
+
+    /// Forgets a subscriber; its mailbox ends. Nothing happens if it is gone already.
+    pub(super) fn remove(&mut self, key: SubscriberKey) {
+        self.unsubscribe(key);
+        let Some(subscriber) = self.subscribers.try_remove(key) else {
+            return;
+        };
+        self.by_id.remove(&subscriber.id);
+        if let Some(count) = self.by_address.get_mut(&subscriber.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&subscriber.address);
+            }
+        }
+    }
+
+    /// Replaces who a subscriber is and what it asked for. Repeated subscriptions count once.
+    pub(super) fn replace(
+        &mut self,
+        key: SubscriberKey,
+        principal: Principal,
+        subscriptions: Vec<Subscription>,
+    ) {
+        self.unsubscribe(key);
+        let Some(subscriber) = self.subscribers.get_mut(key) else {
+            return;
+        };
+        subscriber.principal = principal;
+        for subscription in subscriptions {
+            let groups = match self.groups.get_mut(subscription.topic()) {
+                Some(groups) => groups,
+                None => self.groups.entry(subscription.topic().into()).or_default(),
+            };
+            let group = groups
+                .entry(Arc::clone(subscription.text()))
+                .or_insert_with(|| Group {
+                    members: IndexSet::new(),
+                    mute: is_undecidable(&subscription),
+                });
+            if group.members.insert(key) {
+                self.subscriptions += 1;
+                subscriber.subscriptions.push(subscription);
+            }
+        }
+    }
+
+    /// The groups that wait for a topic.
+    pub(super) fn groups(&self, topic: &str) -> impl Iterator<Item = (&Arc<str>, &Group)> {
+        self.groups.get(topic).into_iter().flatten()
+    }
+
+    /// Every topic, with the texts that ask for it.
+    pub(super) fn all_groups(&self) -> impl Iterator<Item = (&str, &Arc<str>, &Group)> {
+        self.groups.iter().flat_map(|(topic, groups)| {
+            groups
+                .iter()
+                .map(move |(text, group)| (&**topic, text, group))
+        })
+    }
+
+    fn unsubscribe(&mut self, key: SubscriberKey) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else {
+            return;
+        };
+        for subscription in std::mem::take(&mut subscriber.subscriptions) {
+            self.subscriptions -= 1;
+            let Some(groups) = self.groups.get_mut(subscription.topic()) else {
+                continue;
+            };
+            if let Some(group) = groups.get_mut(subscription.text()) {
+                group.members.swap_remove(&key);
+                if group.members.is_empty() {
+                    groups.swap_remove(subscription.text());
+                }
+            }
+            if groups.is_empty() {
+                self.groups.remove(subscription.topic());
+            }
+        }
+    }
+}
+
+/// Whether a subscription asks for a selection that nobody here can make. Sending everything instead
+/// would be wrong, so it gets nothing, like a filter that PocketBase cannot read.
+fn is_undecidable(subscription: &Subscription) -> bool {
+    let filter = subscription.options().query.get("filter");
+    filter.is_some_and(|filter| !filter.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(ids: &[&str]) -> Registry {
+        let mut registry = Registry::default();
+        for id in ids {
+            let (mailbox, _) = mpsc::channel(1);
+            registry.insert(ClientId((*id).into()), [127, 0, 0, 1].into(), mailbox);
+        }
+        registry
+    }
+
+    fn subscribe(registry: &mut Registry, id: &str, topics: &[&str]) {
+        let key = registry.find(id).expect("it has joined");
+        let subscriptions = topics
+            .iter()
+            .map(|text| Subscription::parse(text))
+            .collect();
+        registry.replace(key, Principal::Guest, subscriptions);
+    }
+
+    fn members(registry: &Registry, topic: &str) -> Vec<(String, usize)> {
+        let mut members: Vec<_> = registry
+            .groups(topic)
+            .map(|(text, group)| (text.to_string(), group.members.len()))
+            .collect();
+        members.sort();
+        members
+    }
+
+    #[test]
+    fn subscriptions_are_grouped_by_topic_and_by_their_whole_text() {
+        let mut registry = registry(&["a", "b"]);
+        subscribe(
+            &mut registry,
+            "a",
+            &["posts/*", "posts/*", "posts/*?x=1", "chat"],
+        );
+        subscribe(&mut registry, "b", &["posts/*"]);
+        assert_eq!(
+            members(&registry, "posts/*"),
+            [("posts/*".to_owned(), 2), ("posts/*?x=1".to_owned(), 1)]
+        );
+        assert_eq!(registry.subscriptions(), 4);
+    }
+
+    #[test]
+    fn replacing_and_leaving_leave_nothing_behind() {
+        let mut registry = registry(&["a", "b"]);
+        subscribe(&mut registry, "a", &["posts/*", "chat"]);
+        subscribe(&mut registry, "a", &["chat?x"]);
+        assert_eq!(members(&registry, "posts/*"), []);
+        assert_eq!(members(&registry, "chat"), [("chat?x".to_owned(), 1)]);
+        let key = registry.find("a").expect("it has joined");
+        registry.remove(key);
+        registry.remove(key);
+        assert!(registry.groups.is_empty());
+        assert_eq!((registry.subscribers(), registry.subscriptions()), (1, 0));
+        assert_eq!(registry.subscribers_from([127, 0, 0, 1].into()), 1);
+        assert_eq!(registry.find("a"), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! The hub's task: one owner of all subscribers, with a door for feed items and one for commands.
+
+use std::net::IpAddr;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::HubOptions;
+use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::mailbox::{ClientId, Mailbox};
+use super::publish::Delivery;
+use super::registry::{Registry, SubscriberKey};
+use crate::event::FeedItem;
+use crate::frame::Frame;
+use crate::telemetry::Metrics;
+
+/// Feed items taken in one go; between two goes commands have their turn.
+const BATCH_MAX: usize = 256;
+
+/// The task that knows every subscriber.
+pub struct Hub {
+    options: HubOptions,
+    metrics: Metrics,
+    registry: Registry,
+    commands: mpsc::Receiver<Command>,
+    departures: mpsc::UnboundedReceiver<ClientId>,
+    departing: mpsc::UnboundedSender<ClientId>,
+}
+
+impl Hub {
+    /// Builds the task and the handle to it; nothing happens before [`run`](Self::run).
+    pub fn new(options: HubOptions, metrics: Metrics) -> (Self, HubHandle) {
+        // When full, requests wait: they are in nobody's way.
+        let (sender, commands) = mpsc::channel(1024);
+        let (departing, departures) = mpsc::unbounded_channel();
+        let hub = Self {
+            options,
+            metrics,
+            registry: Registry::default(),
+            commands,
+            departures,
+            departing,
+        };
+        (hub, HubHandle::new(sender))
+    }
+
+    /// Delivers until told to stop or until the feed ends; then every mailbox ends, cleanly.
+    pub async fn run(mut self, mut feed: mpsc::Receiver<FeedItem>, stop: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(id) = self.departures.recv() => self.leave(&id),
+                Some(command) = self.commands.recv() => self.execute(command),
+                taken = feed.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.publish(batch.drain(..));
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        // Whoever asked may have left meanwhile; then nobody waits for the answer.
+        match command {
+            Command::Join { address, reply } => drop(reply.send(self.join(address))),
+            Command::SetTopics { request, reply } => drop(reply.send(self.set_topics(request))),
+        }
+        self.count();
+    }
+
+    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+        if self.registry.subscribers() >= self.options.subscribers_max {
+            return Err(JoinError::TooMany);
+        }
+        if self.registry.subscribers_from(address) >= self.options.subscribers_per_address_max {
+            return Err(JoinError::TooManyFromAddress);
+        }
+        let id = ClientId::random();
+        // When full, the subscriber is let go: see `let_go`.
+        let (sender, frames) = mpsc::channel(self.options.mailbox_frames);
+        self.registry.insert(id.clone(), address, sender);
+        tracing::debug!(subscriber.id = %id, "subscriber joined");
+        Ok(Mailbox::new(id, frames, self.departing.clone()))
+    }
+
+    fn set_topics(&mut self, request: SetTopics) -> Result<(), SetTopicsError> {
+        let key = self
+            .registry
+            .find(&request.client_id)
+            .ok_or(SetTopicsError::UnknownClient)?;
+        let subscriber = self.registry.get(key).expect("just found");
+        if subscriber.address != request.address {
+            return Err(SetTopicsError::ForeignAddress);
+        }
+        if !subscriber.principal.is_guest() && subscriber.principal != request.principal {
+            return Err(SetTopicsError::OtherPrincipal);
+        }
+        tracing::debug!(
+            subscriber.id = request.client_id,
+            subscriptions = request.subscriptions.len(),
+            superuser = request.principal.is_superuser(),
+            "subscriptions replaced"
+        );
+        self.registry
+            .replace(key, request.principal, request.subscriptions);
+        Ok(())
+    }
+
+    fn leave(&mut self, id: &ClientId) {
+        if let Some(key) = self.registry.find(&id.0) {
+            self.registry.remove(key);
+            self.count();
+            tracing::debug!(subscriber.id = %id, "subscriber left");
+        }
+    }
+
+    fn publish(&mut self, items: impl Iterator<Item = FeedItem>) {
+        let began = Instant::now();
+        let mut overrun = Vec::new();
+        for item in items {
+            let delivery = Delivery {
+                registry: &self.registry,
+                options: &self.options,
+                metrics: &self.metrics,
+            };
+            delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
+        }
+        self.let_go(overrun);
+        self.metrics
+            .fanout_seconds
+            .observe(began.elapsed().as_secs_f64());
+    }
+
+    fn deliver(&self, key: SubscriberKey, frame: &Frame, overrun: &mut Vec<SubscriberKey>) {
+        let Some(subscriber) = self.registry.get(key) else {
+            return;
+        };
+        match subscriber.mailbox.try_send(frame.clone()) {
+            Ok(()) => {
+                self.metrics.deliveries.inc();
+            }
+            Err(TrySendError::Full(_)) => overrun.push(key),
+            // Its stream has ended; the departure is on its way.
+            Err(TrySendError::Closed(_)) => {}
+        }
+    }
+
+    /// Ends the streams of those who read too slowly. They may connect again; nobody waits for them.
+    fn let_go(&mut self, overrun: Vec<SubscriberKey>) {
+        for key in overrun {
+            let Some(subscriber) = self.registry.get(key) else {
+                continue;
+            };
+            tracing::info!(
+                subscriber.id = %subscriber.id,
+                waiting_frames = self.options.mailbox_frames,
+                "subscriber reads too slowly and is let go"
+            );
+            Metrics::count(&self.metrics.disconnects, "slow");
+            self.registry.remove(key);
+            self.count();
+        }
+    }
+
+    fn count(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics
+            .subscribers
+            .set(gauge(self.registry.subscribers()));
+        self.metrics
+            .subscriptions
+            .set(gauge(self.registry.subscriptions()));
+    }
+}
