@@ -5,7 +5,9 @@
 //! *Gives* a [`Principal`]; anything that is not proved is a guest.
 //! *Never* decides what a principal may see.
 
+mod authenticate;
 mod principal;
 mod token;
 
+pub use authenticate::{Authenticate, token_in};
 pub use principal::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
