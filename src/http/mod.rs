@@ -1,1 +1,73 @@
-//! Not built yet.
+//! SSE out: the endpoints of the realtime API, and the server that carries them.
+//!
+//! *Owns* the wire of contract sections 1 and 2: statuses, headers, bodies, timers.
+//! *Takes* requests, and frames from a [`Mailbox`](crate::hub::Mailbox).
+//! *Gives* the hub subscribers and their topics, and clients their frames.
+//! *Never* reads a row or decides who may see one.
+
+mod address;
+mod cors;
+mod errors;
+mod form;
+mod headers;
+mod health;
+mod options;
+mod panics;
+mod paths;
+mod room;
+mod server;
+mod stall;
+mod stream;
+mod subscribe;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, any};
+
+use errors::ApiError;
+use room::Room;
+
+pub use options::{HttpOptions, ProxyPosition, ServerOptions};
+pub use room::Neighbours;
+pub use server::serve;
+
+/// All endpoints. An application of one's own may nest or merge them; it should serve them with
+/// `ConnectInfo<SocketAddr>`, as [`serve`] does, so that clients can be told apart.
+pub fn router(neighbours: Neighbours, options: HttpOptions) -> Router {
+    let room = Room::new(neighbours, options);
+    endpoints()
+        // The form reader has its own limit, with its own answer.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(headers::secure))
+        .layer(from_fn(panics::catch))
+        .layer(from_fn(paths::redirect_to_clean))
+        .layer(from_fn_with_state(room.clone(), cors::apply))
+        .with_state(room)
+}
+
+fn endpoints() -> Router<Room> {
+    Router::new()
+        .route("/api/realtime", realtime())
+        .route("/api/health", any(not_found).get(health::live))
+        .route("/api/ready", any(not_found).get(health::ready))
+        .route("/metrics", any(not_found).get(health::metrics))
+        // Further pages, such as the live page under `/_/`, are merged in here.
+        .fallback(not_found)
+}
+
+fn realtime() -> MethodRouter<Room> {
+    // Other methods are as unknown as other paths: 404, never 405.
+    any(not_found)
+        .get(stream::open)
+        .head(stream::head)
+        .post(subscribe::set_topics)
+}
+
+async fn not_found() -> ApiError {
+    ApiError::not_found()
+}

@@ -5,6 +5,8 @@
 //! *Gives* frames, each into its receiver's bounded mailbox.
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
 
+#[cfg(test)]
+pub(crate) mod fake;
 mod handle;
 mod mailbox;
 mod publish;

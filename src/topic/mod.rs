@@ -13,6 +13,7 @@ use crate::catalog::Collection;
 use crate::event::RecordId;
 
 pub use options::Options;
+pub(crate) use options::has_whole_escapes;
 
 /// The topic that stands for every collection the subscriber may list (our extension; PocketBase
 /// has no such thing).

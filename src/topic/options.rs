@@ -45,7 +45,7 @@ fn query_of(text: &str) -> Option<&str> {
     let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (path, query) = url.split_once('?')?;
     let readable = !url.bytes().any(|byte| byte.is_ascii_control())
-        && has_whole_escapes(fragment)
+        && has_whole_escapes(fragment.as_bytes())
         && is_path(path);
     readable.then_some(query)
 }
@@ -56,9 +56,9 @@ fn is_path(path: &str) -> bool {
     match first_segment.split_once(':') {
         // What follows a scheme is opaque and not looked at.
         Some((scheme, rest)) => {
-            is_scheme(scheme) && (!rest.is_empty() || has_whole_escapes(&path[scheme.len()..]))
+            is_scheme(scheme) && (!rest.is_empty() || has_whole_escapes(path.as_bytes()))
         }
-        None => has_whole_escapes(path),
+        None => has_whole_escapes(path.as_bytes()),
     }
 }
 
@@ -73,18 +73,15 @@ fn is_scheme(text: &str) -> bool {
 fn first_options(query: &str) -> Option<Cow<'_, str>> {
     query
         .split('&')
-        .filter(|pair| !pair.contains(';') && has_whole_escapes(pair))
+        .filter(|pair| !pair.contains(';') && has_whole_escapes(pair.as_bytes()))
         .flat_map(|pair| form_urlencoded::parse(pair.as_bytes()))
         .find_map(|(key, value)| (key == "options").then_some(value))
 }
 
-/// Whether every `%` is followed by two hexadecimal digits.
-pub(crate) fn has_whole_escapes(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        let mut digits = after.bytes();
-        let mut is_digit = || digits.next().is_some_and(|byte| byte.is_ascii_hexdigit());
-        is_digit() && is_digit()
-    })
+/// Whether every `%` is followed by two hexadecimal digits; where not, Go refuses to decode.
+pub(crate) fn has_whole_escapes(encoded: &[u8]) -> bool {
+    let mut after_percent = encoded.split(|&byte| byte == b'%').skip(1);
+    after_percent.all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A value as rules see it: numbers in plain decimals, and nothing for what is no scalar.
@@ -148,7 +145,7 @@ impl<'de> Visitor<'de> for RawOptionsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawOptions, A::Error> {
         let mut raw = RawOptions::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(key) = map.next_key::<String>()? {
             if key.eq_ignore_ascii_case("query") {
                 merge(&mut raw.query, map.next_value()?);
             } else if key.eq_ignore_ascii_case("headers") {

@@ -1,0 +1,209 @@
+//! Error answers in PocketBase's form (contract, appendix B).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::hub::{JoinError, SetTopicsError};
+
+/// Seconds after which a client that was turned away for lack of room may try again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// What went wrong, as the client is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    message: &'static str,
+    data: Invalid,
+    retry_after: Option<HeaderValue>,
+}
+
+/// What is wrong with each field of a form.
+pub(super) type Invalid = BTreeMap<&'static str, FieldError>;
+
+/// What is wrong with one field: itself, or some of its items by index.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum FieldError {
+    Value(Violation),
+    Items(BTreeMap<String, Violation>),
+}
+
+/// One broken rule of validation.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Violation {
+    code: &'static str,
+    message: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<LengthParams>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct LengthParams {
+    max: usize,
+    min: usize,
+}
+
+impl Violation {
+    pub(super) fn required() -> Self {
+        Self {
+            code: "validation_required",
+            message: "Cannot be blank.".into(),
+            params: None,
+        }
+    }
+
+    pub(super) fn length_out_of_range(min: usize, max: usize) -> Self {
+        Self {
+            code: "validation_length_out_of_range",
+            message: format!("The length must be between {min} and {max}.").into(),
+            params: Some(LengthParams { max, min }),
+        }
+    }
+
+    pub(super) fn length_too_long(max: usize) -> Self {
+        Self {
+            code: "validation_length_too_long",
+            message: format!("The length must be no more than {max}.").into(),
+            params: Some(LengthParams { max, min: 0 }),
+        }
+    }
+}
+
+impl ApiError {
+    const GENERIC: &str = "Something went wrong while processing your request.";
+
+    fn new(status: StatusCode, message: &'static str) -> Self {
+        Self {
+            status,
+            message,
+            data: Invalid::new(),
+            retry_after: None,
+        }
+    }
+
+    fn retry_later(self) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..self
+        }
+    }
+
+    /// 400 without details: a body that cannot be read.
+    pub(super) fn bad_request() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Self::GENERIC)
+    }
+
+    /// 400 that names the fields.
+    pub(super) fn invalid(data: Invalid) -> Self {
+        Self {
+            data,
+            ..Self::bad_request()
+        }
+    }
+
+    /// 404 for paths and methods that do not exist.
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "The requested resource wasn't found.",
+        )
+    }
+
+    /// 408 for a body that does not arrive.
+    pub(super) fn request_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "The request body took too long to arrive.",
+        )
+    }
+
+    /// 413 for a body beyond the limit.
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request entity too large.")
+    }
+
+    /// 500 for a bug of ours.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Self::GENERIC)
+    }
+
+    /// 503 for a request that took too long here.
+    pub(super) fn overloaded() -> Self {
+        Self::unavailable("The server is too busy to answer in time. Try again later.")
+    }
+
+    fn unavailable(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_later()
+    }
+
+    fn stopping() -> Self {
+        Self::unavailable("The server is stopping. Try again later.")
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::TooMany => Self::unavailable("Too many subscribers. Try again later."),
+            JoinError::TooManyFromAddress => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests.").retry_later()
+            }
+            JoinError::Stopped => Self::stopping(),
+        }
+    }
+}
+
+impl From<SetTopicsError> for ApiError {
+    fn from(error: SetTopicsError) -> Self {
+        match error {
+            SetTopicsError::UnknownClient => {
+                Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
+            }
+            SetTopicsError::ForeignAddress => {
+                Self::new(StatusCode::BAD_REQUEST, "Invalid realtime client.")
+            }
+            SetTopicsError::OtherPrincipal => Self::new(
+                StatusCode::FORBIDDEN,
+                "The current and the previous request authorization don't match.",
+            ),
+            SetTopicsError::Stopped => Self::stopping(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            data: &'a Invalid,
+            message: &'a str,
+            status: u16,
+        }
+        let body = Body {
+            data: &self.data,
+            message: self.message,
+            status: self.status.as_u16(),
+        };
+        let mut response = (self.status, JsonLine(body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+/// One line of JSON, ended by a line feed as PocketBase's are.
+pub(super) struct JsonLine<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for JsonLine<T> {
+    fn into_response(self) -> Response {
+        let mut json =
+            serde_json::to_vec(&self.0).expect("structs and maps with string keys always encode");
+        json.push(b'\n');
+        ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+    }
+}

@@ -1,0 +1,261 @@
+//! The form that sets subscriptions, read from any body PocketBase reads (contract, section 2.2).
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart, Request};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::errors::{ApiError, FieldError, Invalid, Violation};
+use crate::topic::Subscription;
+
+/// What a client wants to be told about from now on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Form {
+    client_id: String,
+    subscriptions: Vec<String>,
+}
+
+/// A form that was found valid.
+#[derive(Debug)]
+pub(super) struct ValidForm {
+    pub(super) client_id: String,
+    pub(super) subscriptions: Vec<Subscription>,
+}
+
+impl Form {
+    const CLIENT_ID: &str = "clientId";
+    const SUBSCRIPTIONS: &str = "subscriptions";
+    /// The form field whose value is JSON that is read over the form.
+    const JSON_PAYLOAD: &str = "@jsonPayload";
+
+    const CLIENT_ID_BYTES_MAX: usize = 255;
+    const SUBSCRIPTIONS_MAX: usize = 1_000;
+    const SUBSCRIPTION_BYTES_MAX: usize = 2_500;
+
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// 413 for a body beyond `bytes_max`, otherwise 400 without details.
+    pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        match body.size_hint().exact() {
+            Some(0) => return Ok(Self::default()),
+            Some(length) if length > bytes_max as u64 => return Err(ApiError::too_large()),
+            _ => {}
+        }
+        let kind = BodyKind::of(&parts).ok_or_else(ApiError::bad_request)?;
+        let bytes = collect(body, bytes_max).await?;
+        let form = match kind {
+            BodyKind::Json => Self::from_json(&bytes),
+            BodyKind::UrlEncoded => Self::from_url_encoded(&parts, &bytes),
+            BodyKind::Multipart => Self::from_multipart(parts, bytes).await,
+        };
+        form.ok_or_else(ApiError::bad_request)
+    }
+
+    /// Reads the first JSON value of `bytes`.
+    fn from_json(bytes: &[u8]) -> Option<Self> {
+        let mut form = Self::default();
+        let text = String::from_utf8_lossy(bytes);
+        let mut json = serde_json::Deserializer::from_str(&text);
+        OverForm(&mut form).deserialize(&mut json).ok()?;
+        Some(form)
+    }
+
+    fn from_url_encoded(parts: &Parts, bytes: &[u8]) -> Option<Self> {
+        let mut pairs = pairs_of(bytes)?;
+        pairs.extend(pairs_of(query_of(parts))?);
+        Self::from_pairs(pairs)
+    }
+
+    async fn from_multipart(parts: Parts, bytes: Bytes) -> Option<Self> {
+        let mut pairs = pairs_of(query_of(&parts))?;
+        let request = Request::from_parts(parts, Body::from(bytes));
+        let mut multipart = Multipart::from_request(request, &()).await.ok()?;
+        while let Some(field) = multipart.next_field().await.ok()? {
+            // A part with a file name is an upload and no value.
+            let name = match (field.name(), field.file_name()) {
+                (Some(name), None) => name.to_owned(),
+                _ => continue,
+            };
+            let value = field.bytes().await.ok()?;
+            pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
+        }
+        Self::from_pairs(pairs)
+    }
+
+    fn from_pairs(pairs: Vec<(String, String)>) -> Option<Self> {
+        let mut client_id = None;
+        let mut subscriptions = Vec::new();
+        let mut payloads = Vec::new();
+        for (key, value) in pairs {
+            match &*key {
+                Self::CLIENT_ID => {
+                    client_id.get_or_insert(value);
+                }
+                Self::SUBSCRIPTIONS => subscriptions.push(value),
+                Self::JSON_PAYLOAD => payloads.push(value),
+                _ => {}
+            }
+        }
+        let mut form = Self {
+            client_id: client_id.unwrap_or_default(),
+            subscriptions,
+        };
+        for payload in payloads {
+            let mut json = serde_json::Deserializer::from_str(&payload);
+            OverForm(&mut form).deserialize(&mut json).ok()?;
+            json.end().ok()?;
+        }
+        Some(form)
+    }
+
+    /// Checks all fields at once (section 2.3); lengths are bytes.
+    ///
+    /// # Errors
+    /// 400 that names every field at fault.
+    pub(super) fn validate(self) -> Result<ValidForm, ApiError> {
+        let mut invalid = Invalid::new();
+        if let Some(violation) = check_client_id(&self.client_id) {
+            invalid.insert(Self::CLIENT_ID, FieldError::Value(violation));
+        }
+        if let Some(error) = check_subscriptions(&self.subscriptions) {
+            invalid.insert(Self::SUBSCRIPTIONS, error);
+        }
+        if !invalid.is_empty() {
+            return Err(ApiError::invalid(invalid));
+        }
+        Ok(ValidForm {
+            client_id: self.client_id,
+            subscriptions: distinct(&self.subscriptions),
+        })
+    }
+}
+
+fn check_client_id(client_id: &str) -> Option<Violation> {
+    match client_id.len() {
+        0 => Some(Violation::required()),
+        1..=Form::CLIENT_ID_BYTES_MAX => None,
+        _ => Some(Violation::length_out_of_range(1, Form::CLIENT_ID_BYTES_MAX)),
+    }
+}
+
+fn check_subscriptions(subscriptions: &[String]) -> Option<FieldError> {
+    if subscriptions.len() > Form::SUBSCRIPTIONS_MAX {
+        let violation = Violation::length_too_long(Form::SUBSCRIPTIONS_MAX);
+        return Some(FieldError::Value(violation));
+    }
+    let too_long = |text: &String| text.len() > Form::SUBSCRIPTION_BYTES_MAX;
+    let items: BTreeMap<_, _> = subscriptions
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| too_long(text))
+        .map(|(index, _)| {
+            let violation = Violation::length_too_long(Form::SUBSCRIPTION_BYTES_MAX);
+            (index.to_string(), violation)
+        })
+        .collect();
+    (!items.is_empty()).then_some(FieldError::Items(items))
+}
+
+/// Each subscription once, empty ones left out.
+fn distinct(subscriptions: &[String]) -> Vec<Subscription> {
+    let mut seen = HashSet::new();
+    subscriptions
+        .iter()
+        .filter(|text| !text.is_empty() && seen.insert(&***text))
+        .map(|text| Subscription::parse(text))
+        .collect()
+}
+
+/// How a body is to be read.
+#[derive(Debug, Clone, Copy)]
+enum BodyKind {
+    Json,
+    Multipart,
+    UrlEncoded,
+}
+
+impl BodyKind {
+    /// By the beginning of the content type, letter by letter, as PocketBase does it. (It reads XML
+    /// as well, which no client sends.)
+    fn of(parts: &Parts) -> Option<Self> {
+        let content_type = parts.headers.get(CONTENT_TYPE)?.as_bytes();
+        [
+            ("application/json", Self::Json),
+            ("multipart/form-data", Self::Multipart),
+            ("application/x-www-form-urlencoded", Self::UrlEncoded),
+        ]
+        .into_iter()
+        .find(|(prefix, _)| content_type.starts_with(prefix.as_bytes()))
+        .map(|(_, kind)| kind)
+    }
+}
+
+async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large()),
+        Err(_) => Err(ApiError::bad_request()),
+    }
+}
+
+fn query_of(parts: &Parts) -> &[u8] {
+    parts.uri.query().unwrap_or_default().as_bytes()
+}
+
+/// The pairs of a form or query, or `None` where Go refuses it: for a bad escape or a semicolon.
+fn pairs_of(encoded: &[u8]) -> Option<Vec<(String, String)>> {
+    if encoded.contains(&b';') || !crate::topic::has_whole_escapes(encoded) {
+        return None;
+    }
+    Some(form_urlencoded::parse(encoded).into_owned().collect())
+}
+
+/// Reads JSON over a form as Go does: keys in any case, the last of several counts, `null` is no
+/// text and no list, and anything of another type is an error.
+struct OverForm<'a>(&'a mut Form);
+
+impl<'de> DeserializeSeed<'de> for OverForm<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OverForm<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the members clientId and subscriptions, or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key.eq_ignore_ascii_case(Form::CLIENT_ID) {
+                if let Some(client_id) = map.next_value()? {
+                    self.0.client_id = client_id;
+                }
+            } else if key.eq_ignore_ascii_case(Form::SUBSCRIPTIONS) {
+                let items: Option<Vec<Option<String>>> = map.next_value()?;
+                let items = items.into_iter().flatten();
+                self.0.subscriptions = items.map(Option::unwrap_or_default).collect();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}

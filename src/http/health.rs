@@ -1,0 +1,82 @@
+//! What operators ask: is it alive, is it ready, what does it count.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use super::errors::JsonLine;
+use super::room::Room;
+use crate::telemetry::CaptureState;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Serialize)]
+struct Answer<T> {
+    message: &'static str,
+    code: u16,
+    data: T,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+/// What `/api/ready` tells beside yes or no; times in whole seconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    capture: &'static str,
+    capture_since_seconds: u64,
+    last_contact_seconds: Option<u64>,
+    trouble: Option<&'static str>,
+}
+
+/// The process answers; says nothing about the database.
+pub(super) async fn live() -> Response {
+    let answer = Answer {
+        message: "API is healthy.",
+        code: 200,
+        data: Nothing {},
+    };
+    JsonLine(answer).into_response()
+}
+
+/// Events can be relied on: capture is connected and not behind.
+pub(super) async fn ready(State(room): State<Room>) -> Response {
+    let options = &room.options;
+    let monitor = &room.neighbours.health;
+    let trouble = monitor.trouble(options.ready_behind_max, options.ready_silence_max);
+    let (status, message) = match trouble {
+        None => (StatusCode::OK, "Events are flowing."),
+        Some(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Events may be late or missing.",
+        ),
+    };
+    let health = monitor.current();
+    let answer = Answer {
+        message,
+        code: status.as_u16(),
+        data: Readiness {
+            capture: state_word(health.state),
+            capture_since_seconds: health.since.elapsed().as_secs(),
+            last_contact_seconds: health.last_contact.map(|at| at.elapsed().as_secs()),
+            trouble,
+        },
+    };
+    (status, JsonLine(answer)).into_response()
+}
+
+fn state_word(state: CaptureState) -> &'static str {
+    match state {
+        CaptureState::Disconnected => "disconnected",
+        CaptureState::CatchingUp => "catching_up",
+        CaptureState::Live => "live",
+    }
+}
+
+/// All metrics for Prometheus.
+pub(super) async fn metrics(State(room): State<Room>) -> Response {
+    let text = room.neighbours.metrics.encode();
+    ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()
+}

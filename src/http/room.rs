@@ -1,0 +1,51 @@
+//! What every handler needs at hand.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::cors::Origins;
+use super::options::HttpOptions;
+use crate::auth::Authenticate;
+use crate::hub::HubHandle;
+use crate::telemetry::{HealthMonitor, Metrics};
+
+/// What the HTTP side asks of other rooms.
+#[derive(Clone)]
+pub struct Neighbours {
+    /// The way into the hub.
+    pub hub: HubHandle,
+    /// Who says whose token it is.
+    pub authenticator: Arc<dyn Authenticate>,
+    /// How capture is doing.
+    pub health: HealthMonitor,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+/// The state of the router; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Room(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) neighbours: Neighbours,
+    pub(super) origins: Origins,
+    pub(super) options: HttpOptions,
+}
+
+impl Room {
+    pub(super) fn new(neighbours: Neighbours, options: HttpOptions) -> Self {
+        Self(Arc::new(Inner {
+            neighbours,
+            origins: Origins::new(options.allowed_origins.clone()),
+            options,
+        }))
+    }
+}
+
+impl Deref for Room {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

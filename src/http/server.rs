@@ -1,0 +1,170 @@
+//! The server: accepts connections, speaks HTTP/1 and HTTP/2 over them, and drains them at the end.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::options::ServerOptions;
+use super::stall::Guarded;
+use crate::shutdown::Shutdown;
+
+/// How much of one connection may wait to be written before its streams are asked for no more.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How often an HTTP/2 connection is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long accepting pauses when the process has run out of something, such as file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Serves `router` on `listener` until told to stop; then lets connections finish for as long as
+/// `options.drain`, and closes what is left.
+///
+/// A soft stop takes no new connections and ends idle ones. Streams end when the hub lets their
+/// subscribers go, which is for the hub to do at the same signal.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServerOptions,
+    shutdown: Shutdown,
+) {
+    let server = Server::new(router, options, shutdown.soft.clone());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.soft.cancelled() => break,
+            (stream, peer, slot) = server.accept(&listener) => {
+                connections.spawn(server.clone().converse(stream, peer, slot));
+            }
+            // Only taken out here, so that the set does not grow with connections long gone.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    drain(connections, server.options.drain, &shutdown.hard).await;
+}
+
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    protocol: auto::Builder<TokioExecutor>,
+    slots: Arc<Semaphore>,
+    options: ServerOptions,
+    soft: CancellationToken,
+}
+
+impl Server {
+    fn new(router: Router, options: ServerOptions, soft: CancellationToken) -> Self {
+        let slots = options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            router,
+            protocol: protocol(&options),
+            slots: Arc::new(Semaphore::new(slots)),
+            options,
+            soft,
+        }
+    }
+
+    /// The next connection and the right to keep it open. Safe to drop half-way.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return (stream, peer, slot),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn Error,
+                        "cannot accept connections; is `ulimit -n` too low?"
+                    );
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Answers what is asked over one connection until it ends.
+    async fn converse(self, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
+        // Events are small and shall leave at once.
+        let _ = stream.set_nodelay(true);
+        let greeting_max = self.options.header_read_timeout;
+        let stream = Guarded::new(stream, greeting_max, self.options.write_stall_max);
+        let router = self.router;
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().call(request.map(Body::new))
+        });
+        let connection = self
+            .protocol
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = self.soft.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(error = &*error as &dyn Error, "a connection ended early");
+        }
+    }
+}
+
+fn protocol(options: &ServerOptions) -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_read_timeout)
+        .max_buf_size(WRITE_BUFFER_BYTES);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .max_send_buf_size(WRITE_BUFFER_BYTES);
+    protocol
+}
+
+/// Whether the error concerns only the connection that was about to be accepted.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+async fn drain(mut connections: JoinSet<()>, patience: Duration, hard: &CancellationToken) {
+    let finished = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        _ = timeout(patience, finished) => {}
+        () = hard.cancelled() => {}
+    }
+    if !connections.is_empty() {
+        tracing::warn!(
+            connections = connections.len(),
+            "connections did not finish in time; closing them"
+        );
+    }
+    connections.shutdown().await;
+}

@@ -1,0 +1,205 @@
+//! One SSE stream: PB_CONNECT, then whatever the hub puts into the mailbox (contract, section 1).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, HeaderValue, header};
+use http_body::Frame as BodyFrame;
+use tokio::time::{Instant, sleep};
+
+use super::address::ClientAddress;
+use super::errors::ApiError;
+use super::options::HttpOptions;
+use super::room::Room;
+use super::timers::{Due, Timers};
+use crate::frame::Frame;
+use crate::hub::{JoinError, Mailbox};
+use crate::telemetry::Metrics;
+
+/// Frames that are ready at the same time are written together up to about this size.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// `GET /api/realtime`: registers a subscriber and streams to it.
+pub(super) async fn open(
+    State(room): State<Room>,
+    ClientAddress(address): ClientAddress,
+) -> Response {
+    match room.neighbours.hub.join(address).await {
+        Ok(mailbox) => stream_response(EventStream::new(
+            mailbox,
+            &room.options,
+            room.neighbours.metrics.clone(),
+        )),
+        Err(error) => refuse(&room, error).await,
+    }
+}
+
+/// `HEAD /api/realtime`: the same head, and no subscriber.
+pub(super) async fn head() -> Response {
+    // Not `Body::empty`, whose known length would be announced as the stream's.
+    stream_response(Unwritten)
+}
+
+/// Some clients ask again at once, in a loop, whatever the answer; so they wait for theirs.
+async fn refuse(room: &Room, error: JoinError) -> Response {
+    let reason = match error {
+        JoinError::TooMany => "too_many",
+        JoinError::TooManyFromAddress => "too_many_from_address",
+        JoinError::Stopped => "stopping",
+    };
+    Metrics::count(&room.neighbours.metrics.rejections, reason);
+    sleep(room.options.reconnect_delay_min).await;
+    ApiError::from(error).into_response()
+}
+
+fn stream_response<B>(body: B) -> Response
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    const HEADERS: [(HeaderName, HeaderValue); 3] = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Without a charset: some servers in between do not know the type with one.
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    (HEADERS, Body::new(body)).into_response()
+}
+
+/// The body of a stream. Dropping it is how the subscriber leaves.
+struct EventStream {
+    opening: Option<Frame>,
+    /// `None` once the subscriber has left.
+    mailbox: Option<Mailbox>,
+    timers: Timers,
+    /// Before this the stream does not end, even if nothing more comes.
+    end_not_before: Instant,
+    metrics: Metrics,
+}
+
+impl EventStream {
+    fn new(mailbox: Mailbox, options: &HttpOptions, metrics: Metrics) -> Self {
+        Self {
+            opening: Some(Frame::connect(&mailbox.id().0)),
+            mailbox: Some(mailbox),
+            timers: Timers::start(options),
+            end_not_before: Instant::now() + options.reconnect_delay_min.min(MINUTE),
+            metrics,
+        }
+    }
+
+    /// The next bytes to write; `None` at the end.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(frame) = self.opening.take() {
+            self.timers.delivered();
+            return Poll::Ready(Some(frame.into_bytes()));
+        }
+        let Some(mailbox) = &mut self.mailbox else {
+            return self.poll_end(context);
+        };
+        let due = self.timers.poll_due(context);
+        if due == Poll::Ready(Due::Lifetime) {
+            return self.leave("lifetime", context);
+        }
+        match mailbox.poll_recv(context) {
+            Poll::Ready(Some(frame)) => {
+                self.timers.delivered();
+                Poll::Ready(Some(gather(frame, mailbox, context)))
+            }
+            // The hub has counted why.
+            Poll::Ready(None) => self.end(context),
+            Poll::Pending => self.poll_idle(ready!(due), context),
+        }
+    }
+
+    fn poll_idle(&mut self, due: Due, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match due {
+            Due::Lifetime => self.leave("lifetime", context),
+            Due::Idle => self.leave("idle", context),
+            Due::Heartbeat => {
+                self.timers.beaten();
+                Poll::Ready(Some(Frame::heartbeat().into_bytes()))
+            }
+        }
+    }
+
+    fn leave(&mut self, reason: &'static str, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        Metrics::count(&self.metrics.disconnects, reason);
+        self.end(context)
+    }
+
+    fn end(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.mailbox = None;
+        self.poll_end(context)
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        ready!(self.timers.poll_at(self.end_not_before, context));
+        Poll::Ready(None)
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// `first` and what else is ready, as one chunk: fewer writes when events come in bursts, and not a
+/// single copy when they do not.
+fn gather(first: Frame, mailbox: &mut Mailbox, context: &mut Context<'_>) -> Bytes {
+    let first = first.into_bytes();
+    if first.len() >= CHUNK_BYTES {
+        return first;
+    }
+    let Poll::Ready(Some(second)) = mailbox.poll_recv(context) else {
+        return first;
+    };
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+    chunk.extend_from_slice(&first);
+    chunk.extend_from_slice(&second.into_bytes());
+    while chunk.len() < CHUNK_BYTES
+        && let Poll::Ready(Some(frame)) = mailbox.poll_recv(context)
+    {
+        chunk.extend_from_slice(&frame.into_bytes());
+    }
+    chunk.freeze()
+}
+
+impl http_body::Body for EventStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let chunk = ready!(self.poll_chunk(context));
+        if let Some(chunk) = &chunk {
+            self.metrics.stream_bytes.inc_by(chunk.len() as u64);
+        }
+        Poll::Ready(chunk.map(|chunk| Ok(BodyFrame::data(chunk))))
+    }
+}
+
+/// A body that nobody reads, of unknown length.
+struct Unwritten;
+
+impl http_body::Body for Unwritten {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+}

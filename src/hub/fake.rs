@@ -1,0 +1,122 @@
+//! A hub for the tests of other rooms: it answers as it is told and remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::mpsc;
+
+use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::mailbox::{ClientId, Mailbox};
+use crate::frame::Frame;
+
+/// The test's side of a fake hub.
+#[derive(Clone)]
+pub(crate) struct FakeHub {
+    pub(crate) handle: HubHandle,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    refuse_join: Option<JoinError>,
+    refuse_topics: Option<SetTopicsError>,
+    asked: Vec<SetTopics>,
+    joined: VecDeque<Subscriber>,
+}
+
+/// The hub's side of one subscriber.
+pub(crate) struct Subscriber {
+    pub(crate) id: ClientId,
+    pub(crate) address: IpAddr,
+    pub(crate) frames: mpsc::Sender<Frame>,
+    departures: mpsc::UnboundedReceiver<ClientId>,
+}
+
+impl Subscriber {
+    /// Waits until the mailbox is dropped.
+    pub(crate) async fn left(&mut self) {
+        assert_eq!(self.departures.recv().await.as_ref(), Some(&self.id));
+    }
+}
+
+/// A mailbox and the hub's side of it.
+pub(crate) fn mailbox(address: IpAddr) -> (Mailbox, Subscriber) {
+    let id = ClientId::random();
+    let (frames, receiver) = mpsc::channel(256);
+    let (sender, departures) = mpsc::unbounded_channel();
+    let mailbox = Mailbox::new(id.clone(), receiver, sender);
+    let subscriber = Subscriber {
+        id,
+        address,
+        frames,
+        departures,
+    };
+    (mailbox, subscriber)
+}
+
+impl FakeHub {
+    /// Starts answering.
+    pub(crate) fn start() -> Self {
+        let (commands, mut received) = mpsc::channel(8);
+        let hub = Self {
+            handle: HubHandle::new(commands),
+            state: Arc::default(),
+        };
+        let own = hub.state.clone();
+        tokio::spawn(async move {
+            while let Some(command) = received.recv().await {
+                lock(&own).answer(command);
+            }
+        });
+        hub
+    }
+
+    pub(crate) fn refuse_joins(&self, error: JoinError) {
+        lock(&self.state).refuse_join = Some(error);
+    }
+
+    pub(crate) fn refuse_topics(&self, error: SetTopicsError) {
+        lock(&self.state).refuse_topics = Some(error);
+    }
+
+    /// What was asked since the last time.
+    pub(crate) fn asked(&self) -> Vec<SetTopics> {
+        std::mem::take(&mut lock(&self.state).asked)
+    }
+
+    /// The subscriber that joined first of those not yet taken.
+    pub(crate) fn joined(&self) -> Option<Subscriber> {
+        lock(&self.state).joined.pop_front()
+    }
+}
+
+impl State {
+    fn answer(&mut self, command: Command) {
+        match command {
+            Command::Join { address, reply } => {
+                let answer = self.join(address);
+                let _ = reply.send(answer);
+            }
+            Command::SetTopics { request, reply } => {
+                self.asked.push(request);
+                let _ = reply.send(self.refuse_topics.map_or(Ok(()), Err));
+            }
+        }
+    }
+
+    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+        if let Some(error) = self.refuse_join {
+            return Err(error);
+        }
+        let (mailbox, subscriber) = mailbox(address);
+        self.joined.push_back(subscriber);
+        Ok(mailbox)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state
+        .lock()
+        .expect("no test panics while it holds the lock")
+}
