@@ -1,1 +1,185 @@
-//! Not built yet.
+//! Joins the rooms with channels, runs them, and empties the house in order.
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::auth::Authenticator;
+use crate::capture::{Capture, CaptureOptions, Retention};
+use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
+use crate::event::FeedItem;
+use crate::http::{self, HttpOptions, Neighbours};
+use crate::hub::{Hub, HubHandle, HubOptions};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{HealthMonitor, Metrics, health};
+
+/// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
+const FEED_ITEMS: usize = 1024;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct AppOptions {
+    /// Where the database is.
+    pub database: DatabaseOptions,
+    /// How the log is read and kept.
+    pub capture: CaptureOptions,
+    /// Limits of the fan-out.
+    pub hub: HubOptions,
+    /// Timers and limits of the HTTP side.
+    pub http: HttpOptions,
+}
+
+impl AppOptions {
+    /// The defaults, for one database.
+    pub fn new(database: DatabaseOptions) -> Self {
+        Self {
+            database,
+            capture: CaptureOptions::default(),
+            hub: HubOptions::default(),
+            http: HttpOptions::default(),
+        }
+    }
+}
+
+/// The whole feed, built and not yet running.
+pub struct App {
+    capture: Capture,
+    retention: Retention,
+    hub: Hub,
+    feed: mpsc::Receiver<FeedItem>,
+    neighbours: Neighbours,
+    http: HttpOptions,
+}
+
+/// A part ended that should have run as long as the process.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} ended unexpectedly; this is a defect in rowcast, please report it with the log above")]
+pub struct PartEnded {
+    /// Which.
+    pub part: &'static str,
+}
+
+impl App {
+    /// Builds all parts; connects to nothing yet. The schema must have been migrated
+    /// ([`crate::db::migrate`]).
+    ///
+    /// # Errors
+    /// If the database's address cannot be understood.
+    pub fn new(options: AppOptions) -> Result<Self, DatabaseConfigError> {
+        let database = Database::new(&options.database)?;
+        let metrics = Metrics::new();
+        let (reporter, monitor) = health();
+        let (changes, feed) = mpsc::channel(FEED_ITEMS);
+        let (hub, handle) = Hub::new(options.hub, metrics.clone());
+        let capture = Capture::new(
+            database.clone(),
+            options.capture.clone(),
+            changes,
+            reporter,
+            metrics.clone(),
+        );
+        Ok(Self {
+            capture,
+            retention: Retention::new(database.clone(), options.capture),
+            hub,
+            feed,
+            neighbours: Neighbours {
+                hub: handle,
+                authenticator: Arc::new(Authenticator::new(database)),
+                health: monitor,
+                metrics,
+            },
+            http: options.http,
+        })
+    }
+
+    /// The endpoints, for an application that serves them itself.
+    pub fn router(&self) -> Router {
+        http::router(self.neighbours.clone(), self.http.clone())
+    }
+
+    /// The way into the hub.
+    pub fn hub(&self) -> &HubHandle {
+        &self.neighbours.hub
+    }
+
+    /// How the feed is doing.
+    pub fn health(&self) -> HealthMonitor {
+        self.neighbours.health.clone()
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.neighbours.metrics
+    }
+
+    /// Serves on `listener` until told to stop, then lets streams end cleanly and requests finish.
+    ///
+    /// # Errors
+    /// If a part ended that should not have; everything else is stopped then.
+    pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), PartEnded> {
+        let router = self.router();
+        let server = self.http.server.clone();
+        self.run_with("the HTTP server", shutdown.clone(), async move {
+            http::serve(listener, router, server, shutdown).await;
+        })
+        .await
+    }
+
+    /// Runs everything but the HTTP server, for an application that serves [`router`](Self::router)
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_feed(self, shutdown: Shutdown) -> Result<(), PartEnded> {
+        let stop = shutdown.soft.clone();
+        self.run_with("the application", shutdown, async move { stop.cancelled().await })
+            .await
+    }
+
+    async fn run_with(
+        self,
+        door: &'static str,
+        shutdown: Shutdown,
+        serve: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), PartEnded> {
+        let stop = shutdown.soft.clone();
+        let mut parts = JoinSet::new();
+        let named = |part: &'static str| move |()| part;
+        use futures_util::FutureExt as _;
+        let names = [
+            (parts.spawn(self.capture.run(stop.clone()).map(named("capture"))), "capture"),
+            (parts.spawn(self.retention.run(stop.clone()).map(named("retention"))), "retention"),
+            (parts.spawn(self.hub.run(self.feed, stop.clone()).map(named("the hub"))), "the hub"),
+            (parts.spawn(serve.map(named(door))), door),
+        ]
+        .map(|(handle, part)| (handle.id(), part));
+        let mut outcome = Ok(());
+        loop {
+            let ended = tokio::select! {
+                () = shutdown.hard.cancelled() => {
+                    parts.abort_all();
+                    return outcome;
+                }
+                ended = parts.join_next() => ended,
+            };
+            let part = match ended {
+                None => return outcome,
+                Some(Ok(part)) => part,
+                // A panic: its message is in the log already.
+                Some(Err(error)) => names
+                    .iter()
+                    .find(|(id, _)| *id == error.id())
+                    .map_or("a part", |(_, part)| part),
+            };
+            if !stop.is_cancelled() {
+                tracing::error!(part, "ended unexpectedly; stopping everything");
+                outcome = Err(PartEnded { part });
+                stop.cancel();
+            }
+        }
+    }
+}

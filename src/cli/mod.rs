@@ -1,1 +1,4 @@
 //! Not built yet.
+
+#[cfg(feature = "embedded")]
+pub mod demo;

@@ -12,6 +12,7 @@ mod form;
 mod headers;
 mod health;
 mod options;
+mod page;
 mod panics;
 mod paths;
 mod room;
@@ -56,7 +57,7 @@ fn endpoints() -> Router<Room> {
         .route("/api/health", any(not_found).get(health::live))
         .route("/api/ready", any(not_found).get(health::ready))
         .route("/metrics", any(not_found).get(health::metrics))
-        // Further pages, such as the live page under `/_/`, are merged in here.
+        .merge(page::routes())
         .fallback(not_found)
 }
 

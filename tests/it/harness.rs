@@ -84,7 +84,7 @@ async fn serve_once(pieces: &'static [&'static [u8]]) -> String {
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut request = [0; 1024];
-        socket.read(&mut request).await.unwrap();
+        assert_ne!(socket.read(&mut request).await.unwrap(), 0);
         let head =
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
         socket.write_all(head).await.unwrap();

@@ -11,5 +11,6 @@
 mod support;
 
 mod architecture;
+mod demo;
 mod embedded;
 mod harness;

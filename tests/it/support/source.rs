@@ -25,7 +25,7 @@ pub fn sources() -> Vec<Source> {
     files_below("src", "rs")
         .into_iter()
         .filter(|path| path != Path::new("src/lib.rs"))
-        .map(|path| read(path))
+        .map(read)
         .collect()
 }
 
