@@ -58,7 +58,8 @@ as $$
     select string_to_array(i.indkey::text, ' ')::smallint[]
     from pg_index i
     where i.indrelid = key_columns.relation
-        and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+        and i.indisunique and i.indisvalid and (i.indimmediate or i.indisprimary)
+        and i.indpred is null and i.indexprs is null
         and i.indnkeyatts = i.indnatts
         and (i.indisprimary or not exists (
             select from pg_attribute a

@@ -14,3 +14,4 @@ mod architecture;
 mod demo;
 mod embedded;
 mod harness;
+mod river;

@@ -7,10 +7,12 @@
 )]
 
 mod database;
+pub mod server;
 pub mod source;
 pub mod sse;
 mod wait;
 
 pub use database::{TestDatabase, client, cluster_options, database, empty_database};
+pub use server::Server;
 pub use sse::{Event, Sse};
 pub use wait::{DEADLINE, eventually, within};
