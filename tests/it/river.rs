@@ -112,7 +112,6 @@ async fn what_is_rolled_back_is_never_seen() {
 #[tokio::test]
 async fn keys_that_move_between_rows_end_up_as_the_table_has_them() {
     let (database, client) = posts().await;
-    let server = Server::start(&database).await;
     client
         .batch_execute(
             "create table nodes (id integer primary key deferrable, title text);
@@ -121,6 +120,7 @@ async fn keys_that_move_between_rows_end_up_as_the_table_has_them() {
         )
         .await
         .unwrap();
+    let server = Server::start(&database).await;
     let mut stream = server.subscribe(&["nodes/*"]).await;
     client
         .batch_execute("update nodes set id = id + 1; update nodes set id = 9 where id = 4;")
