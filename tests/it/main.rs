@@ -13,5 +13,6 @@ mod support;
 mod architecture;
 mod demo;
 mod embedded;
+mod faults;
 mod harness;
 mod river;

@@ -7,6 +7,7 @@
 )]
 
 mod database;
+pub mod ledger;
 pub mod server;
 pub mod source;
 pub mod sse;

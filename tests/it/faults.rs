@@ -1,0 +1,181 @@
+//! Things are killed under load; nothing is lost, and nobody has to do anything.
+
+use std::time::Duration;
+
+use rowcast::db::{Database, DatabaseOptions, migrate};
+use rowcast::embedded::Cluster;
+use tokio::task::spawn_blocking;
+
+use crate::support::ledger::{self, Replay, Writers, patient};
+use crate::support::server::{Server, options};
+use crate::support::{DEADLINE, client, cluster_options, database, eventually};
+
+/// Many writers in each other's way, one reader: the order of events is the order of the table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twelve_writers_in_each_others_way_lose_and_misplace_nothing() {
+    let database = database().await;
+    let client = client(&database.url).await;
+    ledger::create(&client).await;
+    let server = Server::start_with(patient(options(&database.url))).await;
+    let mut stream = server.subscribe(&["ledger/*"]).await;
+    let writers = Writers::start(&database.url, 12, 1);
+    writers.commit(1_500).await;
+    writers.stop().await;
+    ledger::finish(&client).await;
+    let mut replay = Replay::default();
+    replay.read_to_end(&mut stream).await;
+    replay.equals_table(&client).await;
+    assert!(replay.events > 1_500, "{} events", replay.events);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_whose_backend_is_terminated_again_and_again_misses_nothing() {
+    let database = database().await;
+    let client = client(&database.url).await;
+    ledger::create(&client).await;
+    let server = Server::start_with(patient(options(&database.url))).await;
+    let mut stream = server.subscribe(&["ledger/*"]).await;
+    let writers = Writers::start(&database.url, 6, 2);
+    for _ in 0..10 {
+        writers.commit(60).await;
+        let killed = client
+            .query(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                 where datname = current_database() and application_name = 'rowcast capture'",
+                &[],
+            )
+            .await
+            .unwrap();
+        assert!(killed.len() <= 1);
+    }
+    writers.stop().await;
+    ledger::finish(&client).await;
+    let mut replay = Replay::default();
+    replay.read_to_end(&mut stream).await;
+    replay.equals_table(&client).await;
+    assert!(server.metrics.capture_failures.get() > 0, "nothing was terminated");
+}
+
+/// A server of one's own, with the ledger in it.
+async fn own_cluster(fsync: bool) -> (Cluster, String) {
+    let cluster = spawn_blocking(move || {
+        let mut options = cluster_options();
+        options.fsync = fsync;
+        Cluster::start(&options).expect("a private Postgres")
+    })
+    .await
+    .unwrap();
+    let url = cluster.url("postgres");
+    let database = Database::new(&DatabaseOptions::new(&url)).unwrap();
+    migrate(&database).await.unwrap();
+    ledger::create(&client(&url).await).await;
+    (cluster, url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_postgres_under_load_loses_nothing() {
+    let (mut cluster, url) = own_cluster(false).await;
+    let server = Server::start_with(patient(options(&url))).await;
+    let mut stream = server.subscribe(&["ledger/*"]).await;
+    let writers = Writers::start(&url, 6, 3);
+    for _ in 0..3 {
+        writers.commit(100).await;
+        cluster = spawn_blocking(move || {
+            cluster.restart().expect("a restart");
+            cluster
+        })
+        .await
+        .unwrap();
+    }
+    writers.commit(100).await;
+    writers.stop().await;
+    let client = client(&url).await;
+    ledger::finish(&client).await;
+    let mut replay = Replay::default();
+    replay.read_to_end(&mut stream).await;
+    replay.equals_table(&client).await;
+}
+
+/// Crash recovery takes back what was not on disk and gives its transaction ids to others; commits
+/// here wait for the disk, so that nothing delivered can be taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_postgres_under_load_loses_nothing() {
+    let (mut cluster, url) = own_cluster(true).await;
+    let server = Server::start_with(patient(options(&url))).await;
+    let mut stream = server.subscribe(&["ledger/*"]).await;
+    let writers = Writers::start(&url, 6, 4);
+    for _ in 0..3 {
+        writers.commit(100).await;
+        cluster = spawn_blocking(move || {
+            cluster.kill().expect("a kill");
+            cluster.start_again().expect("a new start");
+            cluster
+        })
+        .await
+        .unwrap();
+    }
+    writers.commit(100).await;
+    writers.stop().await;
+    let client = client(&url).await;
+    ledger::finish(&client).await;
+    let mut replay = Replay::default();
+    replay.read_to_end(&mut stream).await;
+    replay.equals_table(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_left_open_for_long_delays_nobody_and_is_not_forgotten() {
+    let database = database().await;
+    let client = client(&database.url).await;
+    ledger::create(&client).await;
+    let sleeper = crate::support::client(&database.url).await;
+    let server = Server::start_with(patient(options(&database.url))).await;
+    let mut stream = server.subscribe(&["ledger/*"]).await;
+    sleeper
+        .batch_execute("begin; insert into ledger values (500, 0, -1)")
+        .await
+        .unwrap();
+    let writers = Writers::start(&database.url, 4, 5);
+    writers.commit(300).await;
+    writers.stop().await;
+    sleeper.batch_execute("commit").await.unwrap();
+    ledger::finish(&client).await;
+    let mut replay = Replay::default();
+    replay.read_to_end(&mut stream).await;
+    replay.equals_table(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_comes_late_is_waited_for_and_readiness_says_so() {
+    let (mut cluster, url) = own_cluster(false).await;
+    cluster = spawn_blocking(move || {
+        cluster.kill().expect("a kill");
+        cluster
+    })
+    .await
+    .unwrap();
+    let server = Server::start_unready(options(&url), ([127, 0, 0, 1], 0).into()).await;
+    let ready = format!("{}/api/ready", server.base);
+    let status = reqwest::get(&ready).await.unwrap().status();
+    assert_eq!(status, 503);
+    let cluster = spawn_blocking(move || {
+        cluster.start_again().expect("a new start");
+        cluster
+    })
+    .await
+    .unwrap();
+    eventually(DEADLINE, || async {
+        let answer = reqwest::get(&ready).await.unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        if status == 200 { Ok(()) } else { Err(body) }
+    })
+    .await;
+    let mut stream = server.subscribe(&["ledger"]).await;
+    client(&cluster.url("postgres"))
+        .await
+        .batch_execute("insert into ledger values (1, 0, 1)")
+        .await
+        .unwrap();
+    assert_eq!(stream.next_event(DEADLINE).await.change().0, "create");
+    stream.stays_silent(Duration::from_millis(50)).await;
+}
