@@ -122,9 +122,9 @@ impl App {
     /// If a part ended that should not have; everything else is stopped then.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), PartEnded> {
         let router = self.router();
-        let server = self.http.server.clone();
+        let options = self.http.clone();
         self.run_with("the HTTP server", shutdown.clone(), async move {
-            http::serve(listener, router, server, shutdown).await;
+            http::serve(listener, router, options, shutdown).await;
         })
         .await
     }
