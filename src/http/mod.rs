@@ -26,7 +26,6 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any};
@@ -34,6 +33,7 @@ use axum::routing::{MethodRouter, any};
 use errors::ApiError;
 use room::Room;
 
+pub use axum::Router;
 pub use options::{HttpOptions, ProxyPosition, ServerOptions};
 pub use room::Neighbours;
 pub use server::serve;
