@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -11,7 +10,7 @@ use crate::auth::Authenticator;
 use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
-use crate::http::{self, HttpOptions, Neighbours};
+use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
@@ -122,9 +121,9 @@ impl App {
     /// If a part ended that should not have; everything else is stopped then.
     pub async fn run(self, listener: TcpListener, shutdown: Shutdown) -> Result<(), PartEnded> {
         let router = self.router();
-        let server = self.http.server.clone();
+        let options = self.http.clone();
         self.run_with("the HTTP server", shutdown.clone(), async move {
-            http::serve(listener, router, server, shutdown).await;
+            http::serve(listener, router, options, shutdown).await;
         })
         .await
     }

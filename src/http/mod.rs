@@ -15,6 +15,7 @@ mod options;
 mod page;
 mod panics;
 mod paths;
+mod pulse;
 mod room;
 mod server;
 mod stall;
@@ -25,7 +26,6 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any};
@@ -33,11 +33,13 @@ use axum::routing::{MethodRouter, any};
 use errors::ApiError;
 use room::Room;
 
+pub use axum::Router;
 pub use options::{HttpOptions, ProxyPosition, ServerOptions};
 pub use room::Neighbours;
 pub use server::serve;
 
-/// All endpoints. An application of one's own may nest or merge them; it should serve them with
+/// All endpoints, and 404 for all other paths. An application may merge them into its own router
+/// (after `reset_fallback`, if it has a fallback of its own); it should serve them with
 /// `ConnectInfo<SocketAddr>`, as [`serve`] does, so that clients can be told apart.
 pub fn router(neighbours: Neighbours, options: HttpOptions) -> Router {
     let room = Room::new(neighbours, options);
@@ -58,6 +60,7 @@ fn endpoints() -> Router<Room> {
         .route("/api/ready", any(not_found).get(health::ready))
         .route("/metrics", any(not_found).get(health::metrics))
         .merge(page::routes())
+        .method_not_allowed_fallback(not_found)
         .fallback(not_found)
 }
 

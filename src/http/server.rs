@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,7 +19,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::options::ServerOptions;
+use super::options::{HttpOptions, ServerOptions};
+use super::pulse::Watched;
 use super::stall::Guarded;
 use crate::shutdown::Shutdown;
 
@@ -33,14 +34,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves `router` on `listener` until told to stop; then lets connections finish for as long as
-/// `options.drain`, and closes what is left.
+/// `options.server.drain`, and closes what is left.
 ///
 /// A soft stop takes no new connections and ends idle ones. Streams end when the hub lets their
 /// subscribers go, which is for the hub to do at the same signal.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    options: ServerOptions,
+    options: HttpOptions,
     shutdown: Shutdown,
 ) {
     let server = Server::new(router, options, shutdown.soft.clone());
@@ -62,20 +63,23 @@ pub async fn serve(
 #[derive(Clone)]
 struct Server {
     router: Router,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<Watched>,
     slots: Arc<Semaphore>,
     options: ServerOptions,
     soft: CancellationToken,
 }
 
 impl Server {
-    fn new(router: Router, options: ServerOptions, soft: CancellationToken) -> Self {
-        let slots = options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+    fn new(router: Router, options: HttpOptions, soft: CancellationToken) -> Self {
+        let slots = options
+            .server
+            .connections_max
+            .clamp(1, Semaphore::MAX_PERMITS);
         Self {
             router,
             protocol: protocol(&options),
             slots: Arc::new(Semaphore::new(slots)),
-            options,
+            options: options.server,
             soft,
         }
     }
@@ -130,12 +134,12 @@ impl Server {
     }
 }
 
-fn protocol(options: &ServerOptions) -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
+fn protocol(options: &HttpOptions) -> auto::Builder<Watched> {
+    let mut protocol = auto::Builder::new(Watched::new(options));
     protocol
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.header_read_timeout)
+        .header_read_timeout(options.server.header_read_timeout)
         .max_buf_size(WRITE_BUFFER_BYTES);
     protocol
         .http2()

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::address::ClientAddress;
 use super::errors::ApiError;
 use super::options::HttpOptions;
+use super::pulse::Pulse;
 use super::room::Room;
 use super::timers::{Due, Timers};
 use crate::frame::Frame;
@@ -85,6 +86,7 @@ struct EventStream {
     timers: Timers,
     /// Before this the stream does not end, even if nothing more comes.
     end_not_before: Instant,
+    pulse: Pulse,
     metrics: Metrics,
 }
 
@@ -95,6 +97,7 @@ impl EventStream {
             mailbox: Some(mailbox),
             timers: Timers::start(options),
             end_not_before: Instant::now() + options.reconnect_delay_min.min(MINUTE),
+            pulse: Pulse::own(),
             metrics,
         }
     }
@@ -181,6 +184,7 @@ impl http_body::Body for EventStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        self.pulse.beat();
         let chunk = ready!(self.poll_chunk(context));
         if let Some(chunk) = &chunk {
             self.metrics.stream_bytes.inc_by(chunk.len() as u64);

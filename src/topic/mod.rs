@@ -69,11 +69,32 @@ pub enum Guard {
 
 /// Calls `visit` once with every topic that a change of record `id` answers to (section 3.2), the
 /// wildcard not included. Allocates once.
-pub fn visit_topics(collection: &Collection, id: &RecordId, mut visit: impl FnMut(&str, Guard)) {
-    let mut topic = String::with_capacity(longest_topic(collection, id));
-    visit_topics_of(&collection.name, id, &mut topic, &mut visit);
-    if collection.id != collection.name {
-        visit_topics_of(&collection.id, id, &mut topic, &mut visit);
+pub fn visit_topics(collection: &Collection, id: &RecordId, visit: impl FnMut(&str, Guard)) {
+    visit_topics_of(&collection.name, &collection.id, &id.0, visit);
+}
+
+fn visit_topics_of(
+    name: &str,
+    collection_id: &str,
+    record_id: &str,
+    mut visit: impl FnMut(&str, Guard),
+) {
+    let mut topic = String::with_capacity(longest_topic(name, collection_id, record_id));
+    for owner in [name, collection_id] {
+        topic.clear();
+        topic.push_str(owner);
+        visit(&topic, Guard::List);
+        topic.push_str("/*");
+        visit(&topic, Guard::List);
+        topic.pop();
+        topic.push_str(record_id);
+        // A record whose id is `*` would answer to the collection's topic under the view rule.
+        if record_id != "*" {
+            visit(&topic, Guard::View);
+        }
+        if name == collection_id {
+            break;
+        }
     }
 }
 
@@ -81,62 +102,27 @@ pub fn visit_topics(collection: &Collection, id: &RecordId, mut visit: impl FnMu
 pub fn guard_of(topic: &str, collection: &Collection) -> Option<Guard> {
     [&collection.name, &collection.id]
         .into_iter()
-        .find_map(|owner| match topic.strip_prefix(&**owner)? {
-            "" | "/*" => Some(Guard::List),
-            rest => rest.starts_with('/').then_some(Guard::View),
-        })
+        .find_map(|owner| guard_under(topic, owner))
 }
 
-fn longest_topic(collection: &Collection, id: &RecordId) -> usize {
-    collection.name.len().max(collection.id.len()) + "/".len() + id.0.len().max("*".len())
-}
-
-fn visit_topics_of(
-    owner: &str,
-    id: &RecordId,
-    topic: &mut String,
-    visit: &mut impl FnMut(&str, Guard),
-) {
-    topic.clear();
-    topic.push_str(owner);
-    visit(topic, Guard::List);
-    topic.push_str("/*");
-    visit(topic, Guard::List);
-    topic.pop();
-    topic.push_str(&id.0);
-    // A record whose id is `*` would answer to the collection's topic under the view rule.
-    if &*id.0 != "*" {
-        visit(topic, Guard::View);
+fn guard_under(topic: &str, owner: &str) -> Option<Guard> {
+    match topic.strip_prefix(owner)? {
+        "" | "/*" => Some(Guard::List),
+        rest => rest.starts_with('/').then_some(Guard::View),
     }
+}
+
+fn longest_topic(name: &str, collection_id: &str, record_id: &str) -> usize {
+    name.len().max(collection_id.len()) + "/".len() + record_id.len().max("*".len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{CollectionKey, Rule, Rules, TableName};
 
-    fn collection(name: &str, id: &str) -> Collection {
-        Collection {
-            key: CollectionKey(1),
-            id: id.into(),
-            name: name.into(),
-            table: TableName {
-                schema: "public".into(),
-                table: name.into(),
-            },
-            fields: Vec::new(),
-            key_fields: Vec::new(),
-            partitioned: false,
-            rules: Rules {
-                list: Rule::Public,
-                view: Rule::Public,
-            },
-        }
-    }
-
-    fn topics(collection: &Collection, id: &str) -> Vec<(String, Guard)> {
+    fn topics(name: &str, collection_id: &str, record_id: &str) -> Vec<(String, Guard)> {
         let mut topics = Vec::new();
-        visit_topics(collection, &RecordId(id.into()), |topic, guard| {
+        visit_topics_of(name, collection_id, record_id, |topic, guard| {
             topics.push((topic.to_owned(), guard));
         });
         topics
@@ -144,7 +130,7 @@ mod tests {
 
     fn guard_of(text: &str) -> Option<Guard> {
         let subscription = Subscription::parse(text);
-        topics(&collection("posts", "pbc_1"), "abc")
+        topics("posts", "pbc_1", "abc")
             .into_iter()
             .find(|(topic, _)| topic == subscription.topic())
             .map(|(_, guard)| guard)
@@ -184,6 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn every_topic_of_a_collection_has_its_guard() {
+        for (topic, owner, guard) in [
+            ("posts", "posts", Some(Guard::List)),
+            ("posts/*", "posts", Some(Guard::List)),
+            ("posts/abc", "posts", Some(Guard::View)),
+            ("posts/a/b", "posts", Some(Guard::View)),
+            ("posts2", "posts", None),
+            ("posts2/*", "posts", None),
+            ("post", "posts", None),
+            ("chat", "posts", None),
+            ("*", "posts", None),
+        ] {
+            assert_eq!(guard_under(topic, owner), guard, "{topic} of {owner}");
+        }
+    }
+
+    #[test]
     fn text_is_kept_byte_for_byte() {
         for text in [
             "posts/*?options=%7b%7d&x=%zz#é",
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn collection_named_like_its_id_answers_to_each_topic_once() {
         assert_eq!(
-            topics(&collection("posts", "posts"), "abc"),
+            topics("posts", "posts", "abc"),
             [
                 ("posts".to_owned(), Guard::List),
                 ("posts/*".to_owned(), Guard::List),
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn record_called_star_answers_to_the_list_rule_only() {
-        let topics = topics(&collection("posts", "pbc_1"), "*");
+        let topics = topics("posts", "pbc_1", "*");
         assert!(topics.iter().all(|(_, guard)| *guard == Guard::List));
         assert_eq!(topics.len(), 4);
     }
@@ -221,13 +224,13 @@ mod tests {
             ("posts", "p", "x"),
             ("a", "b", "a long id"),
         ] {
-            let collection = collection(name, id);
-            let longest = topics(&collection, record)
-                .iter()
-                .map(|(topic, _)| topic.len())
-                .max();
-            let room = longest_topic(&collection, &RecordId(record.into()));
-            assert_eq!(longest, Some(room), "{name} {id} {record}");
+            let topics = topics(name, id, record);
+            let longest = topics.iter().map(|(topic, _)| topic.len()).max();
+            assert_eq!(
+                longest,
+                Some(longest_topic(name, id, record)),
+                "{name} {id} {record}"
+            );
         }
     }
 }

@@ -180,7 +180,11 @@ async fn health_says_that_the_process_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn ready_says_whether_events_can_be_relied_on() {
-    let edge = Edge::new();
+    let edge = Edge::with(HttpOptions {
+        ready_behind_max: Duration::from_secs(10),
+        ready_silence_max: Duration::from_secs(30),
+        ..HttpOptions::default()
+    });
     let ask = async || {
         let answer = edge.send(get("/api/ready")).await;
         let json: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");

@@ -19,10 +19,16 @@ struct Running {
 
 impl Running {
     async fn start(options: ServerOptions) -> Self {
-        let edge = Edge::with(HttpOptions {
+        let options = HttpOptions {
             reconnect_delay_min: Duration::ZERO,
+            server: options,
             ..HttpOptions::default()
-        });
+        };
+        Self::start_with(options).await
+    }
+
+    async fn start_with(options: HttpOptions) -> Self {
+        let edge = Edge::with(options.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = Shutdown::new();
@@ -347,4 +353,46 @@ async fn http2_is_spoken_to_who_knows_it() {
     }
     let subscribers = std::iter::from_fn(|| running.edge.hub.joined()).count();
     assert_eq!(subscribers, 10);
+}
+
+#[tokio::test]
+async fn http2_stream_that_is_granted_no_room_is_let_go_and_its_neighbour_stays() {
+    let running = Running::start_with(HttpOptions {
+        heartbeat: Some(Duration::from_millis(50)),
+        request_timeout: Duration::from_millis(50),
+        server: ServerOptions {
+            write_stall_max: Duration::from_millis(100),
+            ..ServerOptions::default()
+        },
+        ..HttpOptions::default()
+    })
+    .await;
+    let stream = TcpStream::connect(running.address)
+        .await
+        .expect("a connection");
+    let (mut client, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(1_024)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut open = async || {
+        let answer = client.send_request(get("http://x/api/realtime")).await;
+        answer.expect("an answer").into_body()
+    };
+    let stalled = open().await;
+    let mut neighbour = open().await;
+    let mut subscriber = running.edge.hub.joined().expect("a subscriber");
+    let frame = Frame::event(None, "x", &vec![b'x'; 4_096]).expect("a clean frame");
+    subscriber.frames.try_send(frame).expect("room");
+    let left = async {
+        tokio::select! {
+            () = subscriber.left() => {}
+            () = async { while neighbour.frame().await.is_some() {} } => panic!("both ended"),
+        }
+    };
+    let left = tokio::time::timeout(Duration::from_secs(10), left);
+    left.await.expect("the stalled stream is dropped");
+    drop(stalled);
 }
