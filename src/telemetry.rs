@@ -170,6 +170,8 @@ pub struct CaptureHealth {
     pub since: Instant,
     /// When the database last answered; `None` before the first time.
     pub last_contact: Option<Instant>,
+    /// Whether capture has a place in the log, so that nothing after it can be missed.
+    pub placed: bool,
 }
 
 /// What capture is doing.
@@ -197,6 +199,7 @@ pub fn health() -> (HealthReporter, HealthMonitor) {
         state: CaptureState::Disconnected,
         since: Instant::now(),
         last_contact: None,
+        placed: false,
     });
     (HealthReporter(sender), HealthMonitor(receiver))
 }
@@ -212,6 +215,11 @@ impl HealthReporter {
             health.state = state;
             health.last_contact = Some(now);
         });
+    }
+
+    /// Says that capture has its place in the log: from now on it will hand on every change.
+    pub fn placed(&self) {
+        self.0.send_modify(|health| health.placed = true);
     }
 
     /// Says that the database is out of reach.
@@ -237,6 +245,7 @@ impl HealthMonitor {
         let health = self.current();
         match health.state {
             CaptureState::Disconnected => Some("not connected to the database"),
+            _ if !health.placed => Some("starting"),
             CaptureState::CatchingUp if health.since.elapsed() > behind_max => {
                 Some("behind the change log")
             }
@@ -248,6 +257,13 @@ impl HealthMonitor {
             }
             _ => None,
         }
+    }
+
+    /// Waits until capture has its place in the log: who subscribes now misses nothing that is
+    /// committed from now on. Safe to drop half-way.
+    pub async fn placed(&mut self) {
+        // As in `live`.
+        let _ = self.0.wait_for(|health| health.placed).await;
     }
 
     /// Waits until capture is live. Safe to drop half-way.

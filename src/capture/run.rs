@@ -100,6 +100,7 @@ impl Capture {
         self.health.contact(CaptureState::CatchingUp);
         self.reader.load_catalog().await?;
         self.find_place(&session).await?;
+        self.health.placed();
         let rings = self.may_sleep(&mut session).await?;
         tracing::info!(
             database = %self.database.address(),

@@ -140,6 +140,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_later()
     }
 
+    /// 503: capture has not reached the database yet.
+    pub(super) fn starting() -> Self {
+        Self::unavailable("The change feed has not reached its database yet. Try again later.")
+    }
+
     fn stopping() -> Self {
         Self::unavailable("The server is stopping. Try again later.")
     }

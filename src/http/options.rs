@@ -24,6 +24,9 @@ pub struct HttpOptions {
     pub body_bytes_max: usize,
     /// How long one request other than a stream may take, its body included.
     pub request_timeout: Duration,
+    /// How long a subscription may wait, after the process has started, for capture to reach the
+    /// database.
+    pub placed_timeout: Duration,
     /// Origins that browsers may call from: `*`, exact ones, or patterns with `*` and `?`.
     pub allowed_origins: Vec<String>,
     /// Headers, in order, that a trusted proxy sets to the client's address; none are trusted by
@@ -72,6 +75,7 @@ impl Default for HttpOptions {
             reconnect_delay_min: Duration::from_secs(1),
             body_bytes_max: 1024 * 1024,
             request_timeout: Duration::from_secs(30),
+            placed_timeout: Duration::from_secs(10),
             allowed_origins: vec!["*".to_owned()],
             trusted_proxy_headers: Vec::new(),
             trusted_proxy_position: ProxyPosition::default(),

@@ -39,6 +39,11 @@ async fn apply(
     authorization: Option<&str>,
     form: ValidForm,
 ) -> Result<(), ApiError> {
+    // Before capture has its place in the log, "subscribed" would promise changes that it may miss.
+    let mut health = room.neighbours.health.clone();
+    timeout(room.options.placed_timeout, health.placed())
+        .await
+        .map_err(|_| ApiError::starting())?;
     let authenticator = &room.neighbours.authenticator;
     let request = SetTopics {
         client_id: form.client_id,

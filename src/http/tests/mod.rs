@@ -53,6 +53,7 @@ impl Edge {
         let hub = FakeHub::start();
         let metrics = Metrics::new();
         let (reporter, monitor) = health();
+        reporter.placed();
         let neighbours = Neighbours {
             hub: hub.handle.clone(),
             authenticator: Arc::new(RootOnly),

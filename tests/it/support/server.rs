@@ -51,6 +51,7 @@ impl Server {
 
     /// Starts the service at an address without waiting for the database.
     pub async fn start_unready(options: AppOptions, address: SocketAddr) -> Self {
+        log_if_asked();
         let app = App::new(options).expect("valid options");
         let listener = TcpListener::bind(address).await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
@@ -76,6 +77,17 @@ impl Server {
         self.shutdown.soft.cancel();
         let ended = within(DEADLINE, "the service to stop", &mut self.running).await;
         ended.expect("no panic").expect("a clean end");
+    }
+}
+
+/// With `ROWCAST_TEST_LOG=rowcast=debug` a failing test shows the service's log.
+fn log_if_asked() {
+    if let Ok(filter) = std::env::var("ROWCAST_TEST_LOG") {
+        // Another test of this process may have been first.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
     }
 }
 
