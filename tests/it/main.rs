@@ -11,6 +11,7 @@
 mod support;
 
 mod architecture;
+mod bell;
 mod demo;
 mod embedded;
 mod faults;
