@@ -1,3 +1,7 @@
 //! The process: a command line becomes a command, a command an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rowcast::cli::main()
+}

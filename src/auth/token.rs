@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use super::authenticate::{Authenticate, token_in};
 use super::claims::{NewClaims, ShownClaims};
 use super::principal::{Principal, SUPERUSERS_ID};
-use crate::db::Database;
+use crate::db::{Database, PoolError};
 
 const SUPERUSER_KEYS: &str = include_str!("../../sql/auth/superuser_keys.sql");
 const ADD_SUPERUSER: &str = include_str!("../../sql/auth/add_superuser.sql");
@@ -103,7 +103,7 @@ impl Authenticate for Authenticator {
 #[derive(Debug, thiserror::Error)]
 enum KeyError {
     #[error("no connection to the database was free")]
-    Pool(#[from] Box<deadpool_postgres::PoolError>),
+    Pool(#[from] Box<PoolError>),
     #[error("could not read the superuser's key")]
     Query(#[from] tokio_postgres::Error),
     #[error("the database did not answer in time")]

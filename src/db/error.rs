@@ -1,5 +1,6 @@
 //! What can be wrong with a database's address, and with the way to it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -166,4 +167,13 @@ impl ConnectError {
             ConnectFault::Tls | ConnectFault::Denied | ConnectFault::NoSuchDatabase
         )
     }
+}
+
+/// Whether an error's text is only that its cause is the database's, which speaks for itself.
+pub fn defers_to_cause(error: &(dyn Error + 'static)) -> bool {
+    let driver = error.downcast_ref::<tokio_postgres::Error>();
+    let migration = error.downcast_ref::<refinery::Error>();
+    driver.is_some_and(|error| error.as_db_error().is_some())
+        || migration
+            .is_some_and(|error| matches!(error.kind(), refinery::error::Kind::Connection(..)))
 }

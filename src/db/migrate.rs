@@ -21,8 +21,8 @@ const CREATE_SCHEMA: &str = include_str!("../../sql/db/create_schema.sql");
 /// Where refinery notes what it has applied.
 const HISTORY_TABLE: &str = "rowcast.schema_history";
 
-/// The oldest server whose functions our SQL uses.
-const SERVER_VERSION_MIN: i32 = 140_000;
+/// The oldest server whose functions our SQL uses, as `server_version_num`.
+pub const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// A migration that was applied just now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,8 +20,9 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use error::{ConnectError, ConnectFault, DatabaseConfigError};
-pub use migrate::{AppliedMigration, MigrateError, migrate};
+pub use deadpool_postgres::PoolError;
+pub use error::{ConnectError, ConnectFault, DatabaseConfigError, defers_to_cause};
+pub use migrate::{AppliedMigration, MigrateError, SERVER_VERSION_MIN, migrate};
 pub use tls::{SslMode, UnknownSslMode};
 pub use url::masked;
 
@@ -61,6 +62,19 @@ impl DatabaseOptions {
             sslmode: None,
             sslrootcert: None,
         }
+    }
+
+    /// Whether the connection strings and the certificates they name can be used; opens no
+    /// connection.
+    ///
+    /// # Errors
+    /// The setting at fault, `database_url` or `database_direct_url`, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, DatabaseConfigError)> {
+        Endpoint::new(&self.url, self).map_err(|error| ("database_url", error))?;
+        if let Some(url) = &self.direct_url {
+            Endpoint::new(url, self).map_err(|error| ("database_direct_url", error))?;
+        }
+        Ok(())
     }
 }
 

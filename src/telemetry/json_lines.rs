@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -29,17 +30,33 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Map::new();
-        line.insert("timestamp".to_owned(), now()?.into());
         let metadata = event.metadata();
-        line.insert("level".to_owned(), metadata.level().as_str().into());
-        line.insert("target".to_owned(), metadata.target().into());
-        event.record(&mut Fields(&mut line));
+        let mut line = Line(Vec::new());
+        line.put("timestamp", now()?);
+        line.put("level", metadata.level().as_str());
+        line.put("target", metadata.target());
+        event.record(&mut line);
         let spans = spans(context);
         if !spans.is_empty() {
-            line.insert("spans".to_owned(), spans.into());
+            line.put("spans", spans);
         }
-        writeln!(writer, "{}", Value::Object(line))
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{line}")
+    }
+}
+
+/// The line in its own order: when and how bad it is stands in front.
+struct Line(Vec<(String, Value)>);
+
+impl Line {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -71,49 +88,40 @@ where
         .collect()
 }
 
-/// Puts an event's fields into a map.
-struct Fields<'a>(&'a mut Map<String, Value>);
-
-impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields<'_> {
+impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
+        self.put(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
+        self.put(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
+        self.put(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+        self.put(field.name(), value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
+        self.put(field.name(), value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.put(field, value.to_string());
+        self.put(field.name(), value.to_string());
         let sources: Vec<_> = std::iter::successors(value.source(), |&error| error.source())
             .map(|source| Value::from(source.to_string()))
             .collect();
         if !sources.is_empty() {
             let name = format!("{}.sources", field.name());
-            self.0.insert(name, sources.into());
+            self.put(&name, sources);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        self.put(field.name(), format!("{value:?}"));
     }
 }
 

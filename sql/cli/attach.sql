@@ -1,0 +1,11 @@
+-- Offers a table as a collection and says what changed.
+-- $1 text  table, as one writes it in SQL; $2 text  name or null; $3 text  list rule or null;
+-- $4 text  view rule or null; $5 text[]  hidden columns; $6 boolean  include replicated rows
+select rowcast.attach(
+    $1::text::regclass,
+    name => $2,
+    list_rule => $3,
+    view_rule => $4,
+    hidden => $5,
+    include_replicated => $6
+) as report;

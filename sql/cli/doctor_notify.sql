@@ -1,0 +1,2 @@
+-- Rings on the doctor's own channel.
+notify rowcast_doctor;
