@@ -41,7 +41,7 @@ async fn run(options: &Options) -> Result<(), Error> {
     let mut sites = Vec::new();
     let mut left_out = None;
     for variant in Variant::ALL {
-        match Site::build(&cluster, variant, options.writers_max()).await {
+        match Site::build(&cluster, variant, options).await {
             Ok(site) => sites.push(site),
             // The others are worth measuring even if the server does not start.
             Err(error) if variant == Variant::Served => left_out = Some(error),
@@ -49,7 +49,9 @@ async fn run(options: &Options) -> Result<(), Error> {
         }
     }
     facts::print(&cluster, &sites[0], options).await?;
-    compare_throughput(&mut sites, options).await?.print();
+    if options.rounds() > 0 {
+        compare_throughput(&mut sites, options).await?.print();
+    }
     println!("\nfrom the commit's acknowledgement to the client:");
     for latencies in latency::measure(&sites, options).await? {
         println!("{latencies}");

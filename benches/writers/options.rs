@@ -15,7 +15,7 @@ pub struct Options {
     /// Seconds per cell of the table.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// How often every load meets every variant.
+    /// How often every load meets every variant; 0 measures latency only.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How many writers insert at once; one line of the table each.
@@ -31,6 +31,9 @@ pub struct Options {
     /// one that answers from its cache says little about a network volume.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub disk_wait: u32,
+    /// Another build of rowcast to measure.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_rowcast"))]
+    pub server: PathBuf,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -44,7 +47,11 @@ impl Options {
 
     /// How often every load meets every variant.
     pub fn rounds(&self) -> usize {
-        if self.quick { 2 } else { self.rounds.max(1) }
+        if self.quick {
+            self.rounds.min(2)
+        } else {
+            self.rounds
+        }
     }
 
     /// The most writers any line of the table has.

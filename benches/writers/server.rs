@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,16 +26,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it for the database at `url` and waits until it is ready and has a subscriber to
+    /// Starts `program` for the database at `url` and waits until it is ready and has a subscriber to
     /// the items and one to the marks.
-    pub async fn start(url: &str) -> Result<Self, Error> {
+    pub async fn start(program: &Path, url: &str) -> Result<Self, Error> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
         let address = format!("127.0.0.1:{port}");
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-serve.log");
         let output = File::create(&log)?;
-        let child = Command::new(env!("CARGO_BIN_EXE_rowcast"))
+        let child = Command::new(program)
             .args(["serve", "--database-url", url])
             .env("ROWCAST_LISTEN", &address)
             .stdin(Stdio::null())

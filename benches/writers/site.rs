@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::Error;
+use crate::options::Options;
 use crate::server::Server;
 
 /// The tables every variant has, and what tells the variants apart.
@@ -85,7 +86,11 @@ pub struct Site {
 
 impl Site {
     /// Makes the database and everything in it, and connects.
-    pub async fn build(cluster: &Cluster, variant: Variant, writers: usize) -> Result<Self, Error> {
+    pub async fn build(
+        cluster: &Cluster,
+        variant: Variant,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let admin = connect(&cluster.url("postgres")).await?;
         let create = format!("create database {}", variant.database());
         admin.batch_execute(&create).await?;
@@ -102,7 +107,7 @@ impl Site {
             }
         }
         if variant == Variant::Served {
-            server = Some(Server::start(&url).await?);
+            server = Some(Server::start(&options.server, &url).await?);
         }
         let mut site = Self {
             variant,
@@ -112,7 +117,7 @@ impl Site {
             server,
             next_mark: 1,
         };
-        for _ in 0..writers {
+        for _ in 0..options.writers_max() {
             site.add_writer().await?;
         }
         Ok(site)
