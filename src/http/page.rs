@@ -55,7 +55,7 @@ static TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
 });
 
 /// The page and its files; needs no state, so it can be merged into any router.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let to_page = || async { Redirect::permanent("_/") };
     ASSETS
         .iter()

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::auth::IssueError;
 use crate::db::{ConnectError, DatabaseConfigError, MigrateError};
 use crate::embedded::{ClusterError, FindError};
 
@@ -42,6 +43,9 @@ pub enum DemoError {
     /// The collections cannot be made.
     #[error("could not set up the demo's database")]
     Sql(#[source] tokio_postgres::Error),
+    /// The superuser's token cannot be made.
+    #[error(transparent)]
+    Token(#[from] IssueError),
     /// The service ended with an error.
     #[error("the service ended")]
     Serve(#[source] Box<dyn Error + Send + Sync>),

@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use crate::auth::{SUPERUSER_TOKEN_LIFETIME, issue_superuser_token};
 use crate::db::{Database, DatabaseOptions, migrate};
 use crate::embedded::{Binaries, Cluster, ClusterOptions, Search, Storage, Tcp};
 use crate::shutdown::Shutdown;
@@ -34,6 +35,7 @@ const COLLECTIONS: [&str; 3] = [
 
 const DEFAULT_PORT: u16 = 8090;
 const DATABASE: &str = "demo";
+const SUPERUSER: &str = "demo@example.com";
 
 /// The flags of `rowcast demo`.
 #[derive(Debug, Clone, Args)]
@@ -96,6 +98,7 @@ where
     let (binaries, cluster) = start_postgres(&args).await?;
     let options = DatabaseOptions::new(cluster.url(DATABASE));
     let database = prepare(&cluster, &options).await?;
+    let token = superuser_token(&database).await?;
     let changes = tokio::spawn(Changes::new(database, args.rate).run(shutdown.soft.clone()));
     Welcome {
         address,
@@ -103,6 +106,7 @@ where
             .tcp_url(DATABASE)
             .unwrap_or_else(|| cluster.url(DATABASE)),
         psql: psql(&binaries),
+        token,
         kept: args.keep.clone(),
     }
     .print();
@@ -193,6 +197,12 @@ async fn prepare(cluster: &Cluster, options: &DatabaseOptions) -> Result<Databas
             .map_err(DemoError::Sql)?;
     }
     Ok(database)
+}
+
+async fn superuser_token(database: &Database) -> Result<String, DemoError> {
+    let client = connect(database).await?;
+    let issued = issue_superuser_token(&client, SUPERUSER, SUPERUSER_TOKEN_LIFETIME).await?;
+    Ok(issued.token)
 }
 
 async fn connect(database: &Database) -> Result<Client, DemoError> {

@@ -1,8 +1,7 @@
 //! What the demo says when it is ready: lines to paste.
 
-#![allow(clippy::print_stdout, reason = "this is what the command has to say")]
-
 use std::fmt;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -14,13 +13,16 @@ pub(super) struct Welcome {
     pub(super) database_url: String,
     /// How to call psql; `None` if it is not installed.
     pub(super) psql: Option<String>,
+    /// A superuser's token.
+    pub(super) token: String,
     /// Where the data is kept, if it is.
     pub(super) kept: Option<PathBuf>,
 }
 
 impl Welcome {
     pub(super) fn print(&self) {
-        println!("{self}");
+        // Whoever has read enough, such as `head`, may close the pipe: no reason to end the demo.
+        let _ = io::stdout().write_all(self.to_string().as_bytes());
     }
 
     /// The service's address as seen from this machine.
@@ -44,12 +46,12 @@ impl fmt::Display for Welcome {
             f,
             "\nRowcast is showing the changes of a demo database. Stop it with Ctrl-C.\n"
         )?;
-        writeln!(f, "In a browser:\n\n  {base}/_/\n")?;
+        writeln!(f, "In a browser:\n\n{base}/_/\n")?;
         writeln!(
             f,
             "In a terminal (open a stream, then subscribe it to everything; `kill %1` ends it):\n\n\
-             feed=$(mktemp); curl -sN {base}/api/realtime | tee \"$feed\" &\n\
-             until id=$(grep -m1 '^id:' \"$feed\"); do sleep 0.1; done; curl -s {base}/api/realtime \
+             feed=$(mktemp); curl -sSN {base}/api/realtime | tee \"$feed\" &\n\
+             until id=$(grep -m1 '^id:' \"$feed\"); do sleep 0.1; done; curl -sS {base}/api/realtime \
              -H 'Content-Type: application/json' \
              -d \"{{\\\"clientId\\\":\\\"${{id#id:}}\\\",\\\"subscriptions\\\":[\\\"*\\\"]}}\"\n"
         )?;
@@ -65,6 +67,12 @@ impl fmt::Display for Welcome {
                  connect to\n\n{url}\n\nand insert into, update or delete from posts and comments.\n"
             )?,
         }
+        writeln!(
+            f,
+            "A superuser's token, for the page's token field or an Authorization header; it shows \
+             the locked collection drafts and the hidden column posts.secret too:\n\n{}\n",
+            self.token
+        )?;
         match &self.kept {
             Some(folder) => writeln!(f, "The database stays in {}.", folder.display()),
             None => writeln!(
@@ -84,6 +92,7 @@ mod tests {
             address: address.parse().expect("an address"),
             database_url: "postgres://u:p@127.0.0.1:5/demo".to_owned(),
             psql: psql.map(str::to_owned),
+            token: "abc".to_owned(),
             kept: None,
         }
         .to_string()
