@@ -55,7 +55,9 @@ pub struct App {
 
 /// A part ended that should have run as long as the process.
 #[derive(Debug, thiserror::Error)]
-#[error("{part} ended unexpectedly; this is a defect in rowcast, please report it with the log above")]
+#[error(
+    "{part} ended unexpectedly; this is a defect in rowcast, please report it with the log above"
+)]
 pub struct PartEnded {
     /// Which.
     pub part: &'static str,
@@ -135,8 +137,10 @@ impl App {
     /// As [`run`](Self::run).
     pub async fn run_feed(self, shutdown: Shutdown) -> Result<(), PartEnded> {
         let stop = shutdown.soft.clone();
-        self.run_with("the application", shutdown, async move { stop.cancelled().await })
-            .await
+        self.run_with("the application", shutdown, async move {
+            stop.cancelled().await
+        })
+        .await
     }
 
     async fn run_with(
@@ -150,9 +154,18 @@ impl App {
         let named = |part: &'static str| move |()| part;
         use futures_util::FutureExt as _;
         let names = [
-            (parts.spawn(self.capture.run(stop.clone()).map(named("capture"))), "capture"),
-            (parts.spawn(self.retention.run(stop.clone()).map(named("retention"))), "retention"),
-            (parts.spawn(self.hub.run(self.feed, stop.clone()).map(named("the hub"))), "the hub"),
+            (
+                parts.spawn(self.capture.run(stop.clone()).map(named("capture"))),
+                "capture",
+            ),
+            (
+                parts.spawn(self.retention.run(stop.clone()).map(named("retention"))),
+                "retention",
+            ),
+            (
+                parts.spawn(self.hub.run(self.feed, stop.clone()).map(named("the hub"))),
+                "the hub",
+            ),
             (parts.spawn(serve.map(named(door))), door),
         ]
         .map(|(handle, part)| (handle.id(), part));

@@ -271,9 +271,12 @@ impl Capture {
         }
     }
 
-    async fn wake(&self, session: &Session) -> Result<Rest, SessionError> {
+    async fn wake(&mut self, session: &mut Session) -> Result<Rest, SessionError> {
         self.metrics.rings.inc();
-        session.wake_up(session.heard().bell).await?;
+        let heard = session.heard().bell;
+        // What was rung for first; that writers go on ringing meanwhile does no harm.
+        self.read(session).await?;
+        session.wake_up(heard).await?;
         Ok(Rest::awake())
     }
 }

@@ -54,7 +54,10 @@ async fn no_wake_up_is_lost_however_a_writer_and_two_sleepy_readers_meet() {
     let mut rng = StdRng::seed_from_u64(7);
     for id in 0..400 {
         writer.batch_execute("begin").await.unwrap();
-        writer.execute("insert into ticks values ($1)", &[&id]).await.unwrap();
+        writer
+            .execute("insert into ticks values ($1)", &[&id])
+            .await
+            .unwrap();
         if rng.random_bool(0.5) {
             sleep(Duration::from_micros(rng.random_range(0..9_000))).await;
         }
@@ -67,7 +70,11 @@ async fn no_wake_up_is_lost_however_a_writer_and_two_sleepy_readers_meet() {
         }
     }
     for node in &nodes {
-        assert!(node.metrics.rings.get() > 50, "{} rings", node.metrics.rings.get());
+        assert!(
+            node.metrics.rings.get() > 50,
+            "{} rings",
+            node.metrics.rings.get()
+        );
     }
 }
 
@@ -76,13 +83,19 @@ async fn a_sleeping_reader_asks_the_database_nothing() {
     let (database, writer) = ticks().await;
     let server = Server::start_with(sleepy(&database.url)).await;
     let mut stream = server.subscribe(&["ticks/*"]).await;
-    writer.batch_execute("insert into ticks values (1)").await.unwrap();
+    writer
+        .batch_execute("insert into ticks values (1)")
+        .await
+        .unwrap();
     arrives(&mut stream, 1).await;
     asleep(&writer).await;
     let reads = server.metrics.log_reads.get();
     stream.stays_silent(Duration::from_millis(500)).await;
     assert_eq!(server.metrics.log_reads.get(), reads);
-    writer.batch_execute("insert into ticks values (2)").await.unwrap();
+    writer
+        .batch_execute("insert into ticks values (2)")
+        .await
+        .unwrap();
     arrives(&mut stream, 2).await;
 }
 
@@ -109,12 +122,19 @@ async fn under_load_nobody_rings() {
     let server = Server::start(&database).await;
     let mut stream = server.subscribe(&["ticks/*"]).await;
     for id in 0..500_i64 {
-        writer.execute("insert into ticks values ($1)", &[&id]).await.unwrap();
+        writer
+            .execute("insert into ticks values ($1)", &[&id])
+            .await
+            .unwrap();
     }
     for id in 0..500 {
         arrives(&mut stream, id).await;
     }
-    assert!(server.metrics.rings.get() < 50, "{} rings", server.metrics.rings.get());
+    assert!(
+        server.metrics.rings.get() < 50,
+        "{} rings",
+        server.metrics.rings.get()
+    );
 }
 
 /// A server that was killed in its sleep cannot take back its request to be rung.
@@ -128,7 +148,10 @@ async fn nobody_rings_for_a_reader_that_is_long_dead() {
             ))
             .await
             .unwrap();
-        client.batch_execute("begin; delete from ticks; insert into ticks values (1)").await.unwrap();
+        client
+            .batch_execute("begin; delete from ticks; insert into ticks values (1)")
+            .await
+            .unwrap();
         // A transaction that has notified cannot be prepared.
         let prepared = client.batch_execute("prepare transaction 'x'").await;
         assert_eq!(prepared.is_err(), rung, "{age}: {prepared:?}");
@@ -181,10 +204,17 @@ async fn a_connection_that_hears_nothing_is_replaced() {
     signal(pid, "STOP");
     eventually(DEADLINE, || async {
         let failures = server.metrics.capture_failures.get();
-        if failures > 0 { Ok(()) } else { Err("no failure noticed") }
+        if failures > 0 {
+            Ok(())
+        } else {
+            Err("no failure noticed")
+        }
     })
     .await;
-    writer.batch_execute("insert into ticks values (5)").await.unwrap();
+    writer
+        .batch_execute("insert into ticks values (5)")
+        .await
+        .unwrap();
     arrives(&mut stream, 5).await;
     signal(pid, "CONT");
 }

@@ -53,7 +53,10 @@ async fn a_listener_whose_backend_is_terminated_again_and_again_misses_nothing()
     let mut replay = Replay::default();
     replay.read_to_end(&mut stream).await;
     replay.equals_table(&client).await;
-    assert!(server.metrics.capture_failures.get() > 0, "nothing was terminated");
+    assert!(
+        server.metrics.capture_failures.get() > 0,
+        "nothing was terminated"
+    );
 }
 
 /// A server of one's own, with the ledger in it.

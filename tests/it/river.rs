@@ -85,7 +85,10 @@ async fn a_transaction_of_a_thousand_rows_arrives_whole_and_in_order() {
         .await
         .unwrap();
     let events = stream.next_events(1000, DEADLINE).await;
-    let numbers: Vec<_> = events.iter().map(|event| event.change().1["n"].clone()).collect();
+    let numbers: Vec<_> = events
+        .iter()
+        .map(|event| event.change().1["n"].clone())
+        .collect();
     assert_eq!(json!(numbers), json!((1..=1000).collect::<Vec<_>>()));
 }
 

@@ -70,7 +70,11 @@ impl Writers {
         let goal = self.committed.load(Ordering::Relaxed) + more;
         let waited = super::eventually(DEADLINE, || async {
             let now = self.committed.load(Ordering::Relaxed);
-            if now >= goal { Ok(()) } else { Err(format!("{now} of {goal} transactions")) }
+            if now >= goal {
+                Ok(())
+            } else {
+                Err(format!("{now} of {goal} transactions"))
+            }
         });
         waited.await;
     }
@@ -126,7 +130,11 @@ impl Writer {
             self.change(client, tx).await?;
             self.dawdle().await;
         }
-        let end = if self.rng.random_bool(0.1) { "rollback" } else { "commit" };
+        let end = if self.rng.random_bool(0.1) {
+            "rollback"
+        } else {
+            "commit"
+        };
         client.batch_execute(end).await
     }
 
@@ -195,8 +203,15 @@ impl Replay {
         if action != "delete" {
             let tx = record["tx"].as_i64().unwrap();
             if tx != self.current {
-                assert!(self.ended.insert(self.current), "transaction {} was split", self.current);
-                assert!(!self.ended.contains(&tx), "transaction {tx} was split: {event:?}");
+                assert!(
+                    self.ended.insert(self.current),
+                    "transaction {} was split",
+                    self.current
+                );
+                assert!(
+                    !self.ended.contains(&tx),
+                    "transaction {tx} was split: {event:?}"
+                );
                 self.current = tx;
             }
         }
@@ -205,7 +220,10 @@ impl Replay {
     /// Compares with the table.
     pub async fn equals_table(&self, client: &Client) {
         let rows = client
-            .query("select id::bigint, version::bigint from ledger where id <> $1::integer", &[&(SENTINEL as i32)])
+            .query(
+                "select id::bigint, version::bigint from ledger where id <> $1::integer",
+                &[&(SENTINEL as i32)],
+            )
             .await
             .unwrap();
         let table: BTreeMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -218,7 +236,10 @@ const SENTINEL: i64 = 1_000_000;
 /// Marks the end of the writing.
 pub async fn finish(client: &Client) {
     client
-        .execute("insert into ledger values ($1::integer, 0, 0)", &[&(SENTINEL as i32)])
+        .execute(
+            "insert into ledger values ($1::integer, 0, 0)",
+            &[&(SENTINEL as i32)],
+        )
         .await
         .unwrap();
 }
