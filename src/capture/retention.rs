@@ -2,13 +2,12 @@
 
 use std::error::Error;
 
-use deadpool_postgres::PoolError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::CaptureOptions;
 use super::session::OPEN_LOG;
-use crate::db::Database;
+use crate::db::{Database, PoolError};
 
 const ROTATE: &str = include_str!("../../sql/capture/rotate.sql");
 const COVER_PARTITIONS: &str = include_str!("../../sql/capture/cover_partitions.sql");

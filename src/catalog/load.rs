@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use deadpool_postgres::{PoolError, Transaction};
 use tokio::time::timeout;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
 use super::{Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName};
-use crate::db::Database;
+use crate::db::{Database, PoolError, Transaction};
 
 const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
 const LOAD_COLUMNS: &str = include_str!("../../sql/catalog/load_columns.sql");

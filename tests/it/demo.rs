@@ -66,7 +66,6 @@ async fn however_long_the_demo_runs_its_tables_stay_small() {
 
 /// The whole promise: what the demo prints works when pasted, and nothing stays behind.
 #[tokio::test]
-#[ignore = "until main.rs runs commands"]
 async fn the_lines_that_the_demo_prints_work_when_pasted() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
         .args(["demo", "--port", "0", "--rate", "20"])
