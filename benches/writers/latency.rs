@@ -48,7 +48,7 @@ impl fmt::Display for Latencies {
         let milliseconds = |share| self.quantile(share) as f64 / 1000.0;
         write!(
             f,
-            "{:<48} p50 {:>7.2} ms   p99 {:>7.2} ms   ({} samples, {} missing)",
+            "{:<52} p50 {:>7.2} ms   p99 {:>7.2} ms   ({} samples, {} missing)",
             self.title,
             milliseconds(0.5),
             milliseconds(0.99),
