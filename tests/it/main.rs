@@ -11,7 +11,10 @@
 mod support;
 
 mod architecture;
+mod auth;
 mod bell;
+mod cli;
+mod db;
 mod demo;
 mod embedded;
 mod faults;

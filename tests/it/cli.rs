@@ -1,0 +1,252 @@
+//! The commands as an operator runs them: what they print, where, and how they exit.
+
+use std::process::{Command, Output};
+
+use crate::support::{TestDatabase, client, database, empty_database};
+
+struct Ran {
+    code: i32,
+    /// Standard output.
+    result: String,
+    /// Standard error.
+    notes: String,
+}
+
+/// Runs a command with nothing in the environment but the database.
+async fn run(url: &str, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command.args(arguments).env_clear().env("DATABASE_URL", url);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.await.unwrap().unwrap();
+    Ran {
+        code: status.code().expect("it exits"),
+        result: String::from_utf8(stdout).unwrap(),
+        notes: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// A migrated database with a table and a view.
+async fn shop() -> TestDatabase {
+    let database = database().await;
+    let schema = "create table posts (id int primary key, title text, secret text);
+                  create view latest as select 1";
+    client(&database.url)
+        .await
+        .batch_execute(schema)
+        .await
+        .unwrap();
+    database
+}
+
+#[tokio::test]
+async fn a_table_is_attached_listed_and_detached() {
+    let database = shop().await;
+    let attach = ["attach", "posts", "--list-rule", "", "--hide", "secret"];
+    let attached = run(&database.url, &attach).await;
+    assert_eq!(attached.code, 0, "{}", attached.notes);
+    assert!(
+        attached.result.starts_with("posts: attached"),
+        "{}",
+        attached.result
+    );
+    let again = run(&database.url, &attach).await;
+    assert_eq!(again.result, "posts: nothing to change\n");
+
+    let listed = run(&database.url, &["collections", "--json"]).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed.result).unwrap();
+    assert_eq!(listed[0]["name"], "posts");
+    assert_eq!(listed[0]["listRule"], "");
+    assert_eq!(listed[0]["viewRule"], serde_json::Value::Null);
+    assert_eq!(listed[0]["hidden"], serde_json::json!(["secret"]));
+    let table = run(&database.url, &["collections"]).await.result;
+    assert!(
+        table.contains("everybody") && table.contains("superusers"),
+        "{table}"
+    );
+
+    let detached = run(&database.url, &["detach", "posts"]).await;
+    assert!(
+        detached.result.starts_with("posts: detached"),
+        "{}",
+        detached.notes
+    );
+    let none = run(&database.url, &["collections"]).await;
+    assert!(none.result.is_empty() && none.notes.contains("rowcast attach TABLE"));
+}
+
+#[tokio::test]
+async fn mistakes_exit_with_their_code_and_say_what_to_do() {
+    let shop = shop().await;
+    let empty = empty_database().await;
+    let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
+    for (url, arguments, code, hint) in [
+        (
+            &*shop.url,
+            &["attach", "latest"][..],
+            64,
+            "hint: Attach the tables it reads from",
+        ),
+        (
+            &shop.url,
+            &["attach", "posts", "--hide", "nope"],
+            64,
+            "Its columns are: id, title",
+        ),
+        (
+            &shop.url,
+            &["attach", "nothing"],
+            64,
+            "relation \"nothing\" does not exist",
+        ),
+        (
+            &shop.url,
+            &["detach", "nothing"],
+            64,
+            "there is no collection 'nothing'",
+        ),
+        (
+            &shop.url,
+            &["token", "--superuser", "me"],
+            64,
+            "no email address",
+        ),
+        (
+            &shop.url,
+            &["serve", "--listen", "80"],
+            64,
+            "write it like 127.0.0.1:8090",
+        ),
+        (
+            &shop.url,
+            &["serve", "--set", "idle_timeout=5"],
+            64,
+            "with its unit",
+        ),
+        (
+            &shop.url,
+            &["migrate", "--config", "/none.toml"],
+            64,
+            "/none.toml",
+        ),
+        (&shop.url, &["attack"], 64, "attach"),
+        (&empty.url, &["attach", "posts"], 64, "run: rowcast migrate"),
+        (nowhere, &["migrate"], 69, "is Postgres running there"),
+        (
+            nowhere,
+            &["health", "--set", "listen=127.0.0.1:1"],
+            69,
+            "http://127.0.0.1:1/api/ready",
+        ),
+        ("", &["migrate"], 64, "give --database-url"),
+        (
+            "postgres://u:geheim@h/d?sslmode=x",
+            &["migrate"],
+            64,
+            "sslmode must be",
+        ),
+    ] {
+        let ran = run(url, arguments).await;
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.notes);
+        assert!(
+            ran.notes.contains(hint),
+            "{arguments:?} should say {hint:?}: {}",
+            ran.notes
+        );
+        assert!(ran.result.is_empty(), "{arguments:?}: {}", ran.result);
+        assert!(!ran.notes.contains("geheim"), "{}", ran.notes);
+    }
+}
+
+#[tokio::test]
+async fn a_token_stands_alone_on_standard_output() {
+    let database = database().await;
+    let arguments = [
+        "token",
+        "--superuser",
+        "admin@example.com",
+        "--expires-in",
+        "1h",
+    ];
+    let first = run(&database.url, &arguments).await;
+    assert_eq!(
+        first.result.trim_end().split('.').count(),
+        3,
+        "{}",
+        first.result
+    );
+    assert_eq!(first.result.lines().count(), 1);
+    assert!(
+        first
+            .notes
+            .contains("created the superuser admin@example.com"),
+        "{}",
+        first.notes
+    );
+    assert!(first.notes.contains("valid for 1h"), "{}", first.notes);
+    let second = run(&database.url, &arguments).await;
+    assert!(!second.notes.contains("created"), "{}", second.notes);
+}
+
+#[tokio::test]
+async fn settings_are_printed_without_secrets() {
+    let printed = run(
+        "postgres://u:geheim@h/d",
+        &["serve", "--print-config", "--listen", "[::1]:1"],
+    )
+    .await;
+    assert_eq!(printed.code, 0, "{}", printed.notes);
+    assert!(
+        printed
+            .result
+            .contains("(from --listen)\nlisten = \"[::1]:1\""),
+        "{}",
+        printed.result
+    );
+    assert!(
+        printed.result.contains("postgres://u:***@h/d"),
+        "{}",
+        printed.result
+    );
+    assert!(!printed.result.contains("geheim"));
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_wrong_and_is_content_otherwise() {
+    let database = shop().await;
+    run(&database.url, &["attach", "posts"]).await;
+    let admin = client(&database.url).await;
+    let healthy = run(&database.url, &["doctor"]).await;
+    assert!(
+        healthy.result.contains("ok    notifications arrive"),
+        "{}",
+        healthy.result
+    );
+    assert!(
+        healthy.result.contains("ok    posts: posts is captured"),
+        "{}",
+        healthy.result
+    );
+    let switched_off = "alter table posts disable trigger zz_rowcast_delete";
+    admin.batch_execute(switched_off).await.unwrap();
+    let ill = run(&database.url, &["doctor"]).await;
+    assert_eq!(ill.code, 69, "{}", ill.result);
+    assert!(
+        ill.result.contains(
+            "WRONG posts: triggers are missing or switched off (posts.zz_rowcast_delete)"
+        ),
+        "{}",
+        ill.result
+    );
+    let empty = empty_database().await;
+    let new = run(&empty.url, &["doctor"]).await;
+    assert!(
+        new.result
+            .contains("no schema rowcast yet; run: rowcast migrate"),
+        "{}",
+        new.result
+    );
+}
