@@ -236,6 +236,8 @@ impl Loading {
         }
         let root = sources.variable("PGSSLROOTCERT").map(PathBuf::from);
         self.config.database.sslrootcert = root;
+        let password = sources.variable("PGPASSWORD").map(str::to_owned);
+        self.config.database.password = password;
     }
 
     /// Kubernetes sets `ROWCAST_…` variables for a service of our name, so an unknown one is no

@@ -85,6 +85,7 @@ fn every_mistake_is_told_at_once_with_its_place_and_its_remedy() {
             "postgres://u:geheim@h/d?sslmode=none",
         ),
         ("PGSSLMODE", "maybe"),
+        ("PGPASSWORD", "geheim"),
     ];
     let told = load(file, &environment, &[("subscribers_max", "0")]).expect_err("many mistakes");
     for hint in [

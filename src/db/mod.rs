@@ -38,6 +38,8 @@ pub struct DatabaseOptions {
     /// The same database without a pooler in between, for the connections that must keep their
     /// session (listening, migrations). `None`: `url` is that already.
     pub direct_url: Option<String>,
+    /// The password where the connection string has none (libpq's `PGPASSWORD`).
+    pub password: Option<String>,
     /// Connections the pool may open.
     pub pool_size_max: usize,
     /// How long opening a connection may take, TLS and login included.
@@ -56,6 +58,7 @@ impl DatabaseOptions {
         Self {
             url: url.into(),
             direct_url: None,
+            password: None,
             pool_size_max: 8,
             connect_timeout: Duration::from_secs(10),
             statement_deadline: Duration::from_secs(10),
@@ -84,6 +87,7 @@ impl fmt::Debug for DatabaseOptions {
         f.debug_struct("DatabaseOptions")
             .field("url", &masked(&self.url))
             .field("direct_url", &self.direct_url.as_deref().map(masked))
+            .field("password", &self.password.as_ref().map(|_| "***"))
             .field("pool_size_max", &self.pool_size_max)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_deadline", &self.statement_deadline)
@@ -185,6 +189,9 @@ impl Endpoint {
         let parsed = url::parse(text)?;
         let settings = parsed.tls.or_defaults(options);
         let mut config = parsed.config;
+        if let (None, Some(password)) = (config.get_password(), &options.password) {
+            config.password(password);
+        }
         let tls = tls::connector(&settings, &mut config)?;
         set_timeouts(&mut config, options.connect_timeout);
         Ok(Self { config, tls })

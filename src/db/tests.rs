@@ -35,6 +35,25 @@ fn tls_settings_that_cannot_work_are_refused_before_connecting() {
 }
 
 #[test]
+fn a_password_of_its_own_is_used_where_the_string_has_none_and_is_never_shown() {
+    for (url, seen) in [
+        ("postgres://u@h/d", "geheim"),
+        ("postgres://u:other@h/d", "other"),
+        ("host=h user=u", "geheim"),
+    ] {
+        let mut options = DatabaseOptions::new(url);
+        options.password = Some("geheim".to_owned());
+        let endpoint = Endpoint::new(url, &options).expect("good options");
+        assert_eq!(
+            endpoint.config.get_password(),
+            Some(seen.as_bytes()),
+            "{url}"
+        );
+        assert!(!format!("{options:?}").contains("geheim"));
+    }
+}
+
+#[test]
 fn a_unix_socket_is_never_encrypted() {
     let options = DatabaseOptions::new("host=/run/pg sslmode=verify-full sslrootcert=/none.crt");
     assert!(Database::new(&options).is_ok());
