@@ -83,7 +83,7 @@ pub async fn measure(sites: &[Site], options: &Options) -> Result<Vec<Latencies>
 async fn listen(site: &Site) -> Result<Option<(&'static str, &'static str, Arrivals)>, Error> {
     let (sender, arrivals) = mpsc::unbounded_channel();
     match site.variant() {
-        Variant::Plain | Variant::Captured => Ok(None),
+        Variant::Plain | Variant::Captured | Variant::Polled => Ok(None),
         Variant::Notify => {
             listen_bare(site.url(), sender).await?;
             Ok(Some(("bare LISTEN connection", "ticks", arrivals)))

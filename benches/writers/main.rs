@@ -44,7 +44,9 @@ async fn run(options: &Options) -> Result<(), Error> {
         match Site::build(&cluster, variant, options).await {
             Ok(site) => sites.push(site),
             // The others are worth measuring even if the server does not start.
-            Err(error) if variant == Variant::Served => left_out = Some(error),
+            Err(error) if matches!(variant, Variant::Polled | Variant::Served) => {
+                left_out = Some((variant, error));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -56,8 +58,8 @@ async fn run(options: &Options) -> Result<(), Error> {
     for latencies in latency::measure(&sites, options).await? {
         println!("{latencies}");
     }
-    left_out.map_or(Ok(()), |error| {
-        Err(format!("`{}` was left out: {error}", Variant::Served.title()).into())
+    left_out.map_or(Ok(()), |(variant, error)| {
+        Err(format!("`{}` was left out: {error}", variant.title()).into())
     })
 }
 

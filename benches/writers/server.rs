@@ -28,16 +28,18 @@ pub struct Server {
 impl Server {
     /// Starts `program` for the database at `url` and waits until it is ready and has a subscriber to
     /// the items and one to the marks.
-    pub async fn start(program: &Path, url: &str) -> Result<Self, Error> {
+    pub async fn start(program: &Path, url: &str, bell: &str) -> Result<Self, Error> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
         let address = format!("127.0.0.1:{port}");
-        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-serve.log");
+        let log =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-serve-bell-{bell}.log"));
         let output = File::create(&log)?;
         let child = Command::new(program)
             .args(["serve", "--database-url", url])
             .env("ROWCAST_LISTEN", &address)
+            .env("ROWCAST_BELL", bell)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

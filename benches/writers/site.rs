@@ -14,6 +14,7 @@ use crate::server::Server;
 /// The tables every variant has, and what tells the variants apart.
 const TABLES: &str = include_str!("tables.sql");
 const ATTACH: &str = include_str!("attach.sql");
+const MUTE: &str = include_str!("mute.sql");
 const NOTIFY: &str = include_str!("notify.sql");
 const INSERT: &str = "insert into public.items (n, title, body) values ($1, $2, $3)";
 
@@ -24,6 +25,9 @@ pub enum Variant {
     Plain,
     /// It is captured; nobody reads, and the bell says that readers are awake, so it never rings.
     Captured,
+    /// It is captured by triggers that know no bell, and `rowcast serve` polls, reads it and sends
+    /// it to a subscriber.
+    Polled,
     /// It is captured, and `rowcast serve` reads it and sends it to a subscriber.
     Served,
     /// The usual way: a row trigger puts the row into a notification.
@@ -32,13 +36,20 @@ pub enum Variant {
 
 impl Variant {
     /// In the order of the table's columns.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Captured, Self::Served, Self::Notify];
+    pub const ALL: [Self; 5] = [
+        Self::Plain,
+        Self::Captured,
+        Self::Polled,
+        Self::Served,
+        Self::Notify,
+    ];
 
     /// The column's head.
     pub fn title(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Captured => "triggers, no server",
+            Self::Polled => "without bell + server",
             Self::Served => "triggers + server",
             Self::Notify => "pg_notify per row",
         }
@@ -48,6 +59,7 @@ impl Variant {
         match self {
             Self::Plain => "plain",
             Self::Captured => "captured",
+            Self::Polled => "polled",
             Self::Served => "served",
             Self::Notify => "notify",
         }
@@ -101,13 +113,17 @@ impl Site {
         match variant {
             Variant::Plain => {}
             Variant::Notify => control.batch_execute(NOTIFY).await?,
-            Variant::Captured | Variant::Served => {
+            Variant::Captured | Variant::Polled | Variant::Served => {
                 migrate(&Database::new(&DatabaseOptions::new(&url))?).await?;
                 control.batch_execute(ATTACH).await?;
             }
         }
+        if variant == Variant::Polled {
+            control.batch_execute(MUTE).await?;
+            server = Some(Server::start(&options.server, &url, "off").await?);
+        }
         if variant == Variant::Served {
-            server = Some(Server::start(&options.server, &url).await?);
+            server = Some(Server::start(&options.server, &url, "on").await?);
         }
         let mut site = Self {
             variant,
@@ -156,6 +172,9 @@ impl Site {
             .execute("insert into public.marks (n) values ($1)", &[&mark])
             .await?;
         server.await_mark(mark).await?;
+        if self.variant == Variant::Polled {
+            return Ok(());
+        }
         self.await_sleep().await
     }
 
