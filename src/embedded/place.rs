@@ -4,6 +4,8 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rand::distr::{Alphanumeric, SampleString};
 
@@ -11,6 +13,9 @@ use super::account::Account;
 use super::cluster::{ClusterError, Storage};
 use super::guard::Farewell;
 
+/// How long the last server of a kept folder may take to end.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const PASSWORD_LENGTH: usize = 24;
 
 /// Where the data is, ready for the guard.
@@ -54,7 +59,7 @@ impl Place {
         let lock_path = directory.join("rowcast.lock");
         adopt(directory, &lock_path, account)?;
         let lock = create_private(&lock_path, account)?;
-        if lock.try_lock().is_err() {
+        if !locked_soon(&lock) {
             return Err(ClusterError::InUse(directory.clone()));
         }
         let data = directory.join("data");
@@ -75,6 +80,18 @@ impl Place {
             lock,
         })
     }
+}
+
+/// Locks, waiting for a moment: the server of a process that was killed may still be on its way out.
+fn locked_soon(lock: &File) -> bool {
+    let deadline = Instant::now() + PREDECESSOR_MAX;
+    while lock.try_lock().is_err() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN_AFTER);
+    }
+    true
 }
 
 /// Makes sure that `directory` exists and is ours: new, empty, or with our lock file in it.
