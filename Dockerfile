@@ -8,6 +8,7 @@ FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY assets assets
+COPY benches benches
 COPY migrations migrations
 COPY sql sql
 COPY src src
