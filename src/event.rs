@@ -11,8 +11,22 @@ use crate::catalog::Collection;
 pub enum FeedItem {
     /// A record changed.
     Change(Arc<ChangeEvent>),
+    /// What a record proves itself with has changed: its tokens are void. Stands before the change
+    /// itself, if that is told at all.
+    KeysChanged(KeysChanged),
     /// Continuity is lost: changes happened that nobody will be told of one by one.
     Gap(Gap),
+}
+
+/// A record's password or token key has changed.
+#[derive(Debug, Clone)]
+pub struct KeysChanged {
+    /// The collection it belongs to.
+    pub collection: Arc<Collection>,
+    /// Which record.
+    pub id: RecordId,
+    /// The transaction that did it, with epoch (`xid8`).
+    pub transaction: u64,
 }
 
 /// One committed change to one record.
@@ -152,6 +166,8 @@ pub enum GapReason {
     Epoch,
     /// A row image could not be understood.
     Undecodable,
+    /// A row image was withheld: it might have shown a column that is never captured.
+    Withheld,
 }
 
 impl GapReason {
@@ -163,6 +179,7 @@ impl GapReason {
             Self::LogClosed => "log_closed",
             Self::Epoch => "epoch",
             Self::Undecodable => "undecodable",
+            Self::Withheld => "withheld",
         }
     }
 }

@@ -13,10 +13,11 @@ use tokio_postgres::{Row as SqlRow, RowStream};
 use super::assemble::{Assembler, Noted};
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
+use super::image::{parse_image, record_id};
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
-use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, Position};
+use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId};
 use crate::telemetry::Metrics;
 
 /// One row of the log.
@@ -227,15 +228,21 @@ impl Reader {
                 .assembler
                 .end_statement(&stretch.collection, &mut events);
         }
-        let (xid, place) = (row.xid, row.place);
+        let (xid, place, op) = (row.xid, row.place, row.op);
         let mut gap = None;
-        match row.noted() {
-            Some(noted) => {
+        match (op, row.noted()) {
+            (b'K', Some(Noted::Deleted(image))) => {
+                let record = read_id(image, &stretch.collection);
+                self.keys_changed(record, xid, Arc::clone(&stretch.collection))
+                    .await?;
+            }
+            (_, Some(noted)) => {
                 if let Err(reason) = self.understand(noted, read, &mut events).await? {
                     gap = Some(reason);
                 }
             }
-            None => gap = Some(GapReason::Truncated),
+            (b'T', None) => gap = Some(GapReason::Truncated),
+            (_, None) => gap = Some(withheld(&stretch.collection)),
         }
         self.emit(events).await?;
         let stretch = read.stretch.as_mut().expect("still the same stretch");
@@ -248,6 +255,26 @@ impl Reader {
             self.send_gap(collection, reason).await?;
         }
         Ok(())
+    }
+
+    /// Tells that a record's tokens are void; of which record nobody can say, all of them.
+    async fn keys_changed(
+        &mut self,
+        record: Option<RecordId>,
+        xid: Xid,
+        collection: Arc<Collection>,
+    ) -> Result<(), SessionError> {
+        let Some(id) = record else {
+            return self.send_gap(collection, GapReason::Undecodable).await;
+        };
+        let changed = FeedItem::KeysChanged(KeysChanged {
+            collection,
+            id,
+            transaction: xid.0,
+        });
+        // Waits when the hub is behind: the log keeps everything meanwhile.
+        let sent = self.feed.send(changed).await;
+        sent.map_err(|_| SessionError::FeedClosed)
     }
 
     /// Reads the images of a row, under a newer catalog if the table was changed meanwhile.
@@ -356,6 +383,21 @@ impl Reader {
     }
 }
 
+fn read_id(image: Box<str>, collection: &Collection) -> Option<RecordId> {
+    let parsed = parse_image(image, collection).ok()?;
+    record_id(&parsed.image, collection).ok()
+}
+
+fn withheld(collection: &Collection) -> GapReason {
+    tracing::error!(
+        collection.name = %collection.name,
+        table = %collection.table,
+        "an image was withheld, because a column that is never captured has another name by now, \
+         or was dropped meanwhile; run rowcast.attach again with the names as they are"
+    );
+    GapReason::Withheld
+}
+
 /// One read while it is under way.
 struct Read {
     outcome: ReadOutcome,
@@ -401,7 +443,8 @@ impl LogRow {
     fn noted(self) -> Option<Noted> {
         match (self.op, self.old, self.new) {
             (b'I', _, Some(new)) => Some(Noted::Inserted(new)),
-            (b'D', Some(old), _) => Some(Noted::Deleted(old)),
+            // What changed its keys is known by the image from before, like what is gone.
+            (b'D' | b'K', Some(old), _) => Some(Noted::Deleted(old)),
             (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
             _ => None,
         }

@@ -47,6 +47,7 @@ fn collection(fields: Vec<Field>) -> Arc<Collection> {
             view: Rule::Public,
         },
         column_orders: Vec::new(),
+        auth: None,
         record_order: RecordOrder::default(),
     })
 }
