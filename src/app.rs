@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Login};
 use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
@@ -82,14 +82,16 @@ impl App {
             reporter,
             metrics.clone(),
         );
+        let authenticator = Authenticator::new(database.clone());
         Ok(Self {
             capture,
-            retention: Retention::new(database.clone(), options.capture),
+            retention: Retention::new(database, options.capture),
             hub,
             feed,
             neighbours: Neighbours {
                 hub: handle,
-                authenticator: Arc::new(Authenticator::new(database)),
+                login: Login::new(authenticator.clone()),
+                authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,
             },

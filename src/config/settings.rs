@@ -302,6 +302,12 @@ fn http() -> Vec<Setting> {
             http.trusted_proxy_position
         ),
         setting!(
+            "login_rate",
+            "How many logins one address may try, like 5/s, or off.",
+            or_none("off", parsed("is no rate; write it like 5/s")),
+            http.login_rate
+        ),
+        setting!(
             "ready_behind_max",
             "How long the log's reader may be behind before /api/ready says no.",
             duration(SECOND..=HOUR),

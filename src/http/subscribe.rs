@@ -45,10 +45,12 @@ async fn apply(
         .await
         .map_err(|_| ApiError::starting())?;
     let authenticator = &room.neighbours.authenticator;
+    let proof = authenticator.authenticate(authorization).await;
     let request = SetTopics {
         client_id: form.client_id,
         address,
-        principal: authenticator.authenticate(authorization).await,
+        principal: proof.principal,
+        expires_at: proof.expires_at,
         subscriptions: form.subscriptions,
     };
     Ok(room.neighbours.hub.set_topics(request).await?)

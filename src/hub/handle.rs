@@ -1,6 +1,7 @@
 //! The side door: the only way from outside into the hub.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,8 @@ pub struct SetTopics {
     pub address: IpAddr,
     /// Who the request proved to be.
     pub principal: Principal,
+    /// When that proof ends, if it does.
+    pub expires_at: Option<SystemTime>,
     /// What replaces the subscriptions so far.
     pub subscriptions: Vec<Subscription>,
 }

@@ -23,6 +23,7 @@ pub(super) struct Delivery<'a> {
 struct Encoded<'e> {
     event: &'e ChangeEvent,
     plain: OnceCell<Vec<u8>>,
+    own: OnceCell<Vec<u8>>,
     full: OnceCell<Vec<u8>>,
 }
 
@@ -31,6 +32,7 @@ impl<'e> Encoded<'e> {
         Self {
             event,
             plain: OnceCell::new(),
+            own: OnceCell::new(),
             full: OnceCell::new(),
         }
     }
@@ -38,6 +40,7 @@ impl<'e> Encoded<'e> {
     fn data(&self, visibility: Visibility) -> &[u8] {
         let cell = match visibility {
             Visibility::Plain => &self.plain,
+            Visibility::Own => &self.own,
             Visibility::Full => &self.full,
         };
         cell.get_or_init(|| encode_change(self.event, visibility))
@@ -77,7 +80,7 @@ impl Delivery<'_> {
             if group.mute {
                 continue;
             }
-            let frames = [Visibility::Plain, Visibility::Full].map(|visibility| {
+            let frames = [Visibility::Plain, Visibility::Own, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
                     let frame = Frame::event(id, text, encoded.data(visibility));
                     if frame.is_none() {
@@ -87,12 +90,13 @@ impl Delivery<'_> {
                 })
             });
             for &key in &group.members {
-                let Some(visibility) = self.visibility(key, &event.collection, guard) else {
+                let Some(principal) = self.admitted(key, &event.collection, guard) else {
                     continue;
                 };
-                let frame = match visibility {
+                let frame = match visibility(principal, event) {
                     Visibility::Plain => &frames[0],
-                    Visibility::Full => &frames[1],
+                    Visibility::Own => &frames[1],
+                    Visibility::Full => &frames[2],
                 };
                 if let Some(frame) = &**frame {
                     send(key, frame);
@@ -101,19 +105,15 @@ impl Delivery<'_> {
         }
     }
 
-    /// What a subscriber may see of a record; `None` for nothing.
-    fn visibility(
+    /// Who a subscriber is, if the rule that guards the topic lets it pass.
+    fn admitted(
         &self,
         key: SubscriberKey,
         collection: &Collection,
         guard: Guard,
-    ) -> Option<Visibility> {
+    ) -> Option<&Principal> {
         let principal = &self.registry.get(key)?.principal;
-        may_see(principal, collection, guard).then_some(if principal.is_superuser() {
-            Visibility::Full
-        } else {
-            Visibility::Plain
-        })
+        may_see(principal, collection, guard).then_some(principal)
     }
 
     /// Tells everybody who waits for records of a collection that some changes will not come.
@@ -129,11 +129,23 @@ impl Delivery<'_> {
                 continue;
             };
             for &key in &group.members {
-                if self.visibility(key, &gap.collection, guard).is_some() {
+                if self.admitted(key, &gap.collection, guard).is_some() {
                     send(key, &frame);
                 }
             }
         }
+    }
+}
+
+/// What a principal sees of a record that it may see.
+fn visibility(principal: &Principal, event: &ChangeEvent) -> Visibility {
+    let collection = &event.collection;
+    let manages = matches!(&collection.auth, Some(auth) if auth.manage_rule == Rule::Public);
+    match principal {
+        Principal::Superuser { .. } => Visibility::Full,
+        Principal::Record(record) if record.is(&collection.id, &event.id.0) => Visibility::Own,
+        Principal::Guest | Principal::Record(_) if manages => Visibility::Own,
+        Principal::Guest | Principal::Record(_) => Visibility::Plain,
     }
 }
 

@@ -11,4 +11,4 @@ mod number;
 mod text;
 mod value;
 
-pub use encode::{Visibility, encode_change, encode_gap};
+pub use encode::{Visibility, encode_change, encode_gap, encode_record};

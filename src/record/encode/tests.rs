@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::{CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName};
 use crate::event::Action;
+use crate::event::RecordId;
 
 use FieldKind::{Bool, Date, Json, Number, Text};
 
