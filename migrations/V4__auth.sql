@@ -17,13 +17,40 @@ comment on column rowcast.collections.never_captured is
 comment on column rowcast.collections.never_captured_attnums is
     'The same by number, so that renaming a column does not uncover it. Null where the column is gone.';
 comment on column rowcast.changes.op is
-    'I, U, D: insert, update, delete. K: the columns of a record that are never captured have changed, old is its image. '
+    'I, U, D: insert, update, delete. K: the columns of a record that are never captured have changed, old is its image; '
+    'with collection 0 the keys of a superuser have, new is the id. '
     'T: some changes are not listed, such as a TRUNCATE of too many rows. '
     'C: the catalog or the policy changed. R: a slot was emptied, new tells which transactions it held.';
 
 -- Keys for signing reach running servers with the next token; a new one must reach open streams too.
 create trigger catalog_changed after insert or update or delete or truncate on rowcast.secrets
     for each statement execute function rowcast.catalog_changed();
+
+-- Superusers stand in no attached table, so their keys have marks of their own: K with the superuser's
+-- id, or with nothing for all of them.
+create function rowcast.superuser_keys_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'DELETE' or old.token_key <> new.token_key or old.id <> new.id then
+        perform rowcast.log_control('K', old.id);
+    end if;
+    return null;
+end $$;
+comment on function rowcast.superuser_keys_changed() is 'Row trigger: open streams of this superuser are a guest''s from now on.';
+create trigger keys_changed after update or delete on rowcast.superusers
+    for each row execute function rowcast.superuser_keys_changed();
+
+create function rowcast.superuser_secret_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform rowcast.log_control('K', '');
+    return null;
+end $$;
+comment on function rowcast.superuser_secret_changed() is 'Row trigger: open streams of all superusers are guests'' from now on.';
+create trigger keys_changed after update or delete on rowcast.secrets
+    for each row when (old.name = 'superusers.auth_token') execute function rowcast.superuser_secret_changed();
 
 -- An image without some columns; null if it has not got them all, for then one of them may stand in
 -- it under another name. The text of the other values and their order stay as they are.

@@ -11,22 +11,42 @@ use crate::catalog::Collection;
 pub enum FeedItem {
     /// A record changed.
     Change(Arc<ChangeEvent>),
-    /// What a record proves itself with has changed: its tokens are void. Stands before the change
-    /// itself, if that is told at all.
+    /// What somebody proves itself with has changed. Stands before the change itself, if that is
+    /// told at all.
     KeysChanged(KeysChanged),
     /// Continuity is lost: changes happened that nobody will be told of one by one.
     Gap(Gap),
 }
 
-/// A record's password or token key has changed.
+/// What somebody proves itself with has changed: tokens from before are void.
 #[derive(Debug, Clone)]
 pub struct KeysChanged {
-    /// The collection it belongs to.
-    pub collection: Arc<Collection>,
-    /// Which record.
-    pub id: RecordId,
+    /// Whose tokens.
+    pub holder: KeyHolder,
     /// The transaction that did it, with epoch (`xid8`).
     pub transaction: u64,
+}
+
+/// Whose tokens are void.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyHolder {
+    /// One record's, by its auth collection's id and its own.
+    Record {
+        /// The collection's id.
+        collection_id: Arc<str>,
+        /// The record's id.
+        id: RecordId,
+    },
+    /// Those of all records of the auth collection with this id.
+    Collection {
+        /// The collection's id.
+        id: Arc<str>,
+    },
+    /// The superuser's with this id, or all superusers'.
+    Superusers {
+        /// One superuser's id; `None` for all.
+        id: Option<Arc<str>>,
+    },
 }
 
 /// One committed change to one record.

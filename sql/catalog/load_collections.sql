@@ -14,6 +14,7 @@ select
     case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
     c.kind = 'auth' as is_auth, c.identity, c.password, c.token_key, c.never_captured,
     case when c.attached_oid = r.oid then c.never_captured_attnums else '{}' end as never_captured_attnums,
+    (select s.xmin::text from rowcast.secrets s where s.name = 'auth_token.' || c.id) as secret_version,
     rule.list as list_rule,
     rule.view as view_rule,
     rule.auth as auth_rule,

@@ -17,7 +17,9 @@ use super::image::{parse_image, record_id};
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
-use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId};
+use crate::event::{
+    ChangeEvent, FeedItem, Gap, GapReason, KeyHolder, KeysChanged, Position, RecordId,
+};
 use crate::telemetry::Metrics;
 
 /// One row of the log.
@@ -47,6 +49,8 @@ pub(super) struct Reader {
     catalog: Arc<Catalog>,
     /// The catalog or the policy has changed since it was loaded.
     catalog_stale: bool,
+    /// Which transaction made it so, where the log says it.
+    catalog_changed_by: Option<Xid>,
     /// The last event, held back until it is known whether it ends the read.
     held: Option<ChangeEvent>,
 }
@@ -70,15 +74,17 @@ impl Reader {
             metrics,
             catalog: Arc::default(),
             catalog_stale: true,
+            catalog_changed_by: None,
             held: None,
         }
     }
 
     /// Loads the catalog.
     pub(super) async fn load_catalog(&mut self) -> Result<(), SessionError> {
-        self.catalog = Arc::new(catalog::load(&self.database).await?);
+        let loaded = Arc::new(catalog::load(&self.database).await?);
+        let before = std::mem::replace(&mut self.catalog, loaded);
         self.catalog_stale = false;
-        Ok(())
+        self.compare_secrets(&before).await
     }
 
     /// Says that continuity is lost everywhere.
@@ -186,7 +192,16 @@ impl Reader {
         cursor: &Cursor,
     ) -> Result<(), SessionError> {
         match row.op {
-            b'C' => self.catalog_stale = true,
+            b'C' => {
+                self.catalog_stale = true;
+                self.catalog_changed_by = Some(row.xid);
+            }
+            b'K' => {
+                let id = row.new.as_deref().filter(|id| !id.is_empty());
+                let id = id.map(Into::into);
+                self.keys_changed(KeyHolder::Superusers { id }, row.xid)
+                    .await?;
+            }
             b'R' if misses_something(row.new.as_deref().unwrap_or_default(), cursor) => {
                 read.outcome.gap = true;
                 self.report_gap(GapReason::Retention).await?;
@@ -232,9 +247,8 @@ impl Reader {
         let mut gap = None;
         match (op, row.noted()) {
             (b'K', Some(Noted::Deleted(image))) => {
-                let record = read_id(image, &stretch.collection);
-                self.keys_changed(record, xid, Arc::clone(&stretch.collection))
-                    .await?;
+                let collection = Arc::clone(&stretch.collection);
+                self.record_keys_changed(image, xid, &collection).await?;
             }
             (_, Some(noted)) => {
                 if let Err(reason) = self.understand(noted, read, &mut events).await? {
@@ -257,24 +271,49 @@ impl Reader {
         Ok(())
     }
 
-    /// Tells that a record's tokens are void; of which record nobody can say, all of them.
-    async fn keys_changed(
+    /// Tells that a record's tokens are void; if nobody can say of which record, all of them.
+    async fn record_keys_changed(
         &mut self,
-        record: Option<RecordId>,
+        image: Box<str>,
         xid: Xid,
-        collection: Arc<Collection>,
+        collection: &Collection,
     ) -> Result<(), SessionError> {
-        let Some(id) = record else {
-            return self.send_gap(collection, GapReason::Undecodable).await;
+        let collection_id = Arc::clone(&collection.id);
+        let holder = match read_id(image, collection) {
+            Some(id) => KeyHolder::Record { collection_id, id },
+            None => KeyHolder::Collection { id: collection_id },
         };
+        self.keys_changed(holder, xid).await
+    }
+
+    async fn keys_changed(&mut self, holder: KeyHolder, xid: Xid) -> Result<(), SessionError> {
         let changed = FeedItem::KeysChanged(KeysChanged {
-            collection,
-            id,
+            holder,
             transaction: xid.0,
         });
         // Waits when the hub is behind: the log keeps everything meanwhile.
         let sent = self.feed.send(changed).await;
         sent.map_err(|_| SessionError::FeedClosed)
+    }
+
+    /// Tells whose tokens are void because an auth collection is gone or has another secret.
+    async fn compare_secrets(&mut self, before: &Catalog) -> Result<(), SessionError> {
+        // Whoever proved itself since has proved it with the new secret.
+        let xid = self.catalog_changed_by.take().unwrap_or(Xid(u64::MAX));
+        let version = |collection: &Collection| {
+            let auth = collection.auth.as_ref()?;
+            auth.secret_version.clone()
+        };
+        let void: Vec<Arc<str>> = before
+            .iter()
+            .filter(|old| version(old).is_some())
+            .filter(|old| self.catalog.get(old.key).and_then(|new| version(new)) != version(old))
+            .map(|old| Arc::clone(&old.id))
+            .collect();
+        for id in void {
+            self.keys_changed(KeyHolder::Collection { id }, xid).await?;
+        }
+        Ok(())
     }
 
     /// Reads the images of a row, under a newer catalog if the table was changed meanwhile.

@@ -51,6 +51,8 @@ pub struct AuthSettings {
     pub auth_rule: Rule,
     /// Who sees every email.
     pub manage_rule: Rule,
+    /// Changes with the secret its tokens are signed with; `None` while there is none.
+    pub secret_version: Option<Arc<str>>,
     /// Which field is the email, if any.
     pub email: Option<usize>,
     /// Which field says whether others may see the email; without one, they may not.

@@ -199,6 +199,7 @@ fn auth_settings(
         token_key: name("token_key")?,
         auth_rule: rule(row.try_get("auth_rule")?),
         manage_rule: rule(row.try_get("manage_rule")?),
+        secret_version: name("secret_version")?,
         email: AuthSettings::email_field(fields),
         email_visibility: AuthSettings::email_visibility_field(fields),
     }))

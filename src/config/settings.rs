@@ -8,6 +8,7 @@ use super::values::{
 };
 use crate::capture::Bell;
 use crate::http::ProxyPosition;
+use crate::hub::TokenExpiry;
 use crate::telemetry::LogFormat;
 
 /// One setting.
@@ -206,6 +207,7 @@ fn capture() -> Vec<Setting> {
 }
 
 fn hub() -> Vec<Setting> {
+    let expiries = &[("end", TokenExpiry::End), ("ignore", TokenExpiry::Ignore)];
     vec![
         setting!(
             "subscribers_max",
@@ -230,6 +232,12 @@ fn hub() -> Vec<Setting> {
             "Whether the topic * delivers all collections the client may list.",
             switch(),
             hub.wildcard
+        ),
+        setting!(
+            "token_expiry",
+            "What becomes of a stream when its token ends: end, or ignore as PocketBase does.",
+            word(expiries),
+            hub.token_expiry
         ),
     ]
 }

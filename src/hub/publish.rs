@@ -112,7 +112,7 @@ impl Delivery<'_> {
         collection: &Collection,
         guard: Guard,
     ) -> Option<&Principal> {
-        let principal = &self.registry.get(key)?.principal;
+        let principal = self.registry.get(key)?.principal();
         may_see(principal, collection, guard).then_some(principal)
     }
 

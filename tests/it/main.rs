@@ -21,3 +21,4 @@ mod faults;
 mod harness;
 mod login;
 mod river;
+mod tokens;
