@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::authenticate::{Authenticate, token_in};
 use super::claims::{ShownClaims, Subject};
-use super::principal::{Principal, Proof};
+use super::foreign::ForeignTokens;
+use super::principal::{AuthRecord, Principal, Proof};
 use super::records::{AuthRecords, FoundRecord, RecordError};
 use super::superusers::{KeyError, superuser_key};
 use super::token::{is_signed, now, read_claims};
@@ -17,6 +18,7 @@ use crate::db::Database;
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     records: Arc<AuthRecords>,
+    foreign: Option<ForeignTokens>,
 }
 
 /// What a token of ours proved.
@@ -39,7 +41,13 @@ impl Authenticator {
     pub fn new(database: Database) -> Self {
         Self {
             records: Arc::new(AuthRecords::new(database)),
+            foreign: None,
         }
+    }
+
+    /// Believes the tokens of another issuer, too.
+    pub fn believing(self, foreign: Option<ForeignTokens>) -> Self {
+        Self { foreign, ..self }
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -59,7 +67,7 @@ impl Authenticator {
     /// The same, with the time at which the token ends.
     pub async fn proof(&self, token: &str) -> Proof {
         let Some((claims, proved)) = self.proved(token).await else {
-            return Proof::default();
+            return self.foreign_proof(token).await.unwrap_or_default();
         };
         let principal = match proved {
             Proved::Superuser(id) => Principal::Superuser { id: id.into() },
@@ -71,6 +79,25 @@ impl Authenticator {
         }
     }
 
+    async fn foreign_proof(&self, token: &str) -> Option<Proof> {
+        let foreign = self.foreign.as_ref()?;
+        let proof = foreign.check(token).await?;
+        let Some(collection) = foreign.collection() else {
+            return Some(proof.into_proof());
+        };
+        let found = self.find(collection, &proof.id).await;
+        let record = found.unwrap_or_else(|error| warn_unchecked(&error.into()))?;
+        let expires_at = proof.expires_at();
+        let principal = AuthRecord {
+            roles: proof.roles,
+            ..record.principal()
+        };
+        Some(Proof {
+            principal: Principal::Record(principal.into()),
+            expires_at,
+        })
+    }
+
     /// What the token says and what it proves, if it proves anything.
     pub(super) async fn proved(&self, token: &str) -> Option<(ShownClaims, Proved)> {
         let claims = read_claims(token)?;
@@ -78,16 +105,8 @@ impl Authenticator {
             who if who.is_superuser() => self.superuser(token, who).await,
             who => self.record(token, who).await,
         };
-        match proved {
-            Ok(proved) => Some((claims, proved?)),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "could not check a token; its sender counts as a guest"
-                );
-                None
-            }
-        }
+        let proved = proved.unwrap_or_else(|error| warn_unchecked(&error));
+        Some((claims, proved?))
     }
 
     async fn superuser(&self, token: &str, who: Subject<'_>) -> Result<Option<Proved>, CheckError> {
@@ -97,13 +116,7 @@ impl Authenticator {
     }
 
     async fn record(&self, token: &str, who: Subject<'_>) -> Result<Option<Proved>, CheckError> {
-        let Some(collection) = self.records.collection(who.collection).await? else {
-            return Ok(None);
-        };
-        if collection.auth.is_none() {
-            return Ok(None);
-        }
-        let Some(record) = self.records.find(&collection, None, who.id).await? else {
+        let Some(record) = self.find(who.collection, who.id).await? else {
             return Ok(None);
         };
         let signed = record
@@ -111,6 +124,26 @@ impl Authenticator {
             .is_some_and(|key| is_signed(token, &key));
         Ok(signed.then(|| Proved::Record(record.into())))
     }
+}
+
+impl Authenticator {
+    async fn find(&self, collection: &str, id: &str) -> Result<Option<FoundRecord>, RecordError> {
+        match self.records.collection(collection).await? {
+            Some(collection) if collection.auth.is_some() => {
+                self.records.find(&collection, None, id).await
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whoever cannot be checked counts as a guest.
+fn warn_unchecked<T>(error: &CheckError) -> Option<T> {
+    tracing::warn!(
+        error = error as &dyn Error,
+        "could not check a token; its sender counts as a guest"
+    );
+    None
 }
 
 impl Authenticate for Authenticator {

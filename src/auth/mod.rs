@@ -8,6 +8,7 @@
 mod authenticate;
 mod authenticator;
 mod claims;
+mod foreign;
 mod login;
 mod password;
 mod principal;
@@ -18,6 +19,7 @@ mod token;
 
 pub use authenticate::{Authenticate, token_in};
 pub use authenticator::Authenticator;
+pub use foreign::{FOREIGN_NAME, ForeignAlgorithm, ForeignError, ForeignOptions, ForeignTokens};
 pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};
 pub use principal::{AuthRecord, AuthValues, Principal, Proof, SUPERUSERS_ID, SUPERUSERS_NAME};
 pub use records::RecordError;
