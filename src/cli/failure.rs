@@ -82,6 +82,7 @@ impl From<super::demo::DemoError> for Failure {
             DemoError::Cluster(_)
             | DemoError::Address(_)
             | DemoError::Sql(_)
+            | DemoError::Token(_)
             | DemoError::Serve(_) => INTERNAL,
         };
         Self::new(code, explain(&error))
