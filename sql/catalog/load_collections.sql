@@ -12,6 +12,8 @@ select
     c.hidden,
     -- Column numbers mean nothing after a restore.
     case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
+    -- Restored, and a hidden column is not found by its name: which one it was, nobody can tell.
+    c.attached_oid <> r.oid and 0 = any (rowcast.column_numbers(c.relation, c.hidden)) as hidden_unknown,
     rule.list as list_rule,
     rule.view as view_rule
 from rowcast.collections c

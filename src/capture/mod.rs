@@ -11,6 +11,7 @@ mod bell;
 mod cursor;
 mod error;
 mod image;
+mod nested;
 mod reader;
 mod retention;
 mod run;

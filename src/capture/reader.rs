@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{FromSql, PgLsn, Type};
 use tokio_postgres::{Row as SqlRow, RowStream};
 
 use super::assemble::{Assembler, Noted};
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
+use super::nested::Nested;
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
@@ -25,6 +26,8 @@ struct LogRow {
     place: Place,
     collection: CollectionKey,
     op: u8,
+    /// A statement of a trigger wrote it.
+    nested: bool,
     old: Option<Box<str>>,
     new: Option<Box<str>>,
 }
@@ -56,7 +59,7 @@ struct Stretch {
     /// The first row of the transaction.
     first: Place,
     /// The last row taken in.
-    last: Place,
+    last: Option<Place>,
     collection: Arc<Collection>,
     assembler: Assembler,
 }
@@ -109,6 +112,8 @@ impl Reader {
             head: None,
             transaction: None,
             stretch: None,
+            ended: None,
+            nested: Nested::default(),
             reloaded: false,
         };
         let result = self.take_all(rows, &mut read, cursor, deadline).await;
@@ -142,7 +147,7 @@ impl Reader {
             })?;
             match row.and_then(|row| row.map(|row| LogRow::from_sql(&row)).transpose()) {
                 Ok(Some(row)) => self.take(row, read, cursor).await?,
-                Ok(None) => return self.end_stretch(read, cursor).await,
+                Ok(None) => return self.end_transaction(read, cursor).await,
                 Err(source) => {
                     return Err(SessionError::Query {
                         doing: "read the change log",
@@ -163,13 +168,16 @@ impl Reader {
             read.head = Some(row.new.unwrap_or_default().parse()?);
             return Ok(());
         }
+        if read.transaction.is_some_and(|(xid, _)| xid != row.xid) {
+            self.end_transaction(read, cursor).await?;
+        }
         let first = read.first_place(&row);
         if cursor.has_delivered(row.xid, first, row.place) {
             return Ok(());
         }
         read.outcome.rows += 1;
         if row.collection == CollectionKey(0) {
-            self.end_stretch(read, cursor).await?;
+            self.end_transaction(read, cursor).await?;
             self.obey(&row, read, cursor).await?;
             cursor.deliver(row.xid, first, row.place);
             return Ok(());
@@ -208,6 +216,7 @@ impl Reader {
         if !same_stretch {
             self.end_stretch(read, cursor).await?;
             let Some(collection) = self.collection(row.collection, read).await? else {
+                self.end_transaction(read, cursor).await?;
                 // Detached since; nobody is interested any more.
                 cursor.deliver(row.xid, first, row.place);
                 return Ok(());
@@ -215,39 +224,101 @@ impl Reader {
             read.stretch = Some(Stretch {
                 xid: row.xid,
                 first,
-                last: row.place,
+                last: None,
                 collection,
                 assembler: Assembler::default(),
             });
         }
-        let stretch = read.stretch.as_mut().expect("made above if there was none");
+        self.begin_row(&row, read, cursor).await?;
+        let (place, nested) = (row.place, row.nested);
         let mut events = Vec::new();
-        if stretch.last.lsn != row.place.lsn {
+        let gap = match row.noted() {
+            Some(noted) => self.understand(noted, read, &mut events).await?.err(),
+            None => Some(GapReason::Truncated),
+        };
+        let stretch = read.stretch.as_mut().expect("still the same stretch");
+        stretch.last = Some(place);
+        self.pass(events, nested, read).await?;
+        self.note_delivery(read, cursor);
+        if let Some(reason) = gap {
+            self.settle(read, cursor).await?;
+            let stretch = read.stretch.as_ref().expect("still the same stretch");
+            let collection = Arc::clone(&stretch.collection);
+            self.send_gap(collection, reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what a row shows to have ended: the statement before it, and with it perhaps the statement
+    /// whose triggers' changes were held back.
+    async fn begin_row(
+        &mut self,
+        row: &LogRow,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
+        let mut events = Vec::new();
+        if stretch.last.is_some_and(|last| last.lsn != row.place.lsn) {
             stretch
                 .assembler
                 .end_statement(&stretch.collection, &mut events);
         }
-        let (xid, place) = (row.xid, row.place);
-        let mut gap = None;
-        match row.noted() {
-            Some(noted) => {
-                if let Err(reason) = self.understand(noted, read, &mut events).await? {
-                    gap = Some(reason);
-                }
-            }
-            None => gap = Some(GapReason::Truncated),
+        self.pass(events, false, read).await?;
+        if !read.nested.is_holding() {
+            return Ok(());
         }
-        self.emit(events).await?;
-        let stretch = read.stretch.as_mut().expect("still the same stretch");
-        stretch.last = place;
-        let collection = Arc::clone(&stretch.collection);
-        if !stretch.assembler.is_holding() {
-            cursor.deliver(xid, stretch.first, place);
-        }
-        if let Some(reason) = gap {
-            self.send_gap(collection, reason).await?;
+        if !read.nested.goes_on(row.nested, row.place.lsn) {
+            self.settle(read, cursor).await?;
+        } else if !row.nested {
+            read.nested.reach_outer(row.place.lsn);
         }
         Ok(())
+    }
+
+    /// Hands changes on, or holds them back while it is not known what made their triggers fire.
+    async fn pass(
+        &mut self,
+        events: Vec<ChangeEvent>,
+        nested: bool,
+        read: &mut Read,
+    ) -> Result<(), SessionError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        if !nested && !read.nested.is_holding() {
+            return self.emit(events).await;
+        }
+        if !read.nested.hold(events) {
+            tracing::debug!("too many changes by triggers in one statement to look at their order");
+            let events = read.nested.release();
+            self.emit(events).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what was held back.
+    async fn settle(&mut self, read: &mut Read, cursor: &mut Cursor) -> Result<(), SessionError> {
+        let events = read.nested.release();
+        self.emit(events).await?;
+        self.note_delivery(read, cursor);
+        Ok(())
+    }
+
+    /// Tells the cursor how far the changes have been handed on, if nothing is held back.
+    fn note_delivery(&self, read: &Read, cursor: &mut Cursor) {
+        if read.nested.is_holding() {
+            return;
+        }
+        if let Some((xid, first, last)) = read.ended {
+            cursor.deliver(xid, first, last);
+        }
+        if let Some(stretch) = &read.stretch
+            && let Some(last) = stretch.last
+            && !stretch.assembler.is_holding()
+        {
+            cursor.deliver(stretch.xid, stretch.first, last);
+        }
     }
 
     /// Reads the images of a row, under a newer catalog if the table was changed meanwhile.
@@ -269,6 +340,19 @@ impl Reader {
                 stretch.collection = Arc::clone(newer);
                 row = row.and_then(|row| row.into_noted().read(&stretch.collection));
             }
+        }
+        if let Ok(understood) = &row
+            && !understood.shape_matches
+            && stretch.collection.fields.iter().any(|field| field.hidden)
+        {
+            // Written before the table was changed. Under the names of then, what is hidden might
+            // stand where something else stands now.
+            tracing::info!(
+                collection.name = %stretch.collection.name,
+                "a change was written before its table was altered, and has hidden columns; subscribers are \
+                 told to load afresh"
+            );
+            return Ok(Err(GapReason::Undecodable));
         }
         match row {
             Ok(row) => {
@@ -312,8 +396,23 @@ impl Reader {
         stretch
             .assembler
             .end_stretch(&stretch.collection, &mut events);
-        self.emit(events).await?;
-        cursor.deliver(stretch.xid, stretch.first, stretch.last);
+        self.pass(events, false, read).await?;
+        if let Some(last) = stretch.last {
+            read.ended = Some((stretch.xid, stretch.first, last));
+        }
+        self.note_delivery(read, cursor);
+        Ok(())
+    }
+
+    /// The transaction has ended, or something comes that nothing may be moved across.
+    async fn end_transaction(
+        &mut self,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        self.end_stretch(read, cursor).await?;
+        self.settle(read, cursor).await?;
+        read.ended = None;
         Ok(())
     }
 
@@ -363,6 +462,9 @@ struct Read {
     /// The transaction being read and its first row.
     transaction: Option<(Xid, Place)>,
     stretch: Option<Stretch>,
+    /// The last row of the stretch before.
+    ended: Option<(Xid, Place, Place)>,
+    nested: Nested,
     /// The catalog was loaded again because of something in this read; once is enough.
     reloaded: bool,
 }
@@ -391,9 +493,10 @@ impl LogRow {
                 n: row.try_get("n")?,
             },
             collection: CollectionKey(row.try_get("collection")?),
-            op: op.cast_unsigned(),
-            old: row.try_get::<_, Option<String>>("old")?.map(Into::into),
-            new: row.try_get::<_, Option<String>>("new")?.map(Into::into),
+            op: op.cast_unsigned().to_ascii_uppercase(),
+            nested: op.cast_unsigned().is_ascii_lowercase(),
+            old: row.try_get::<_, Option<Image>>("old")?.map(|image| image.0),
+            new: row.try_get::<_, Option<Image>>("new")?.map(|image| image.0),
         })
     }
 
@@ -405,6 +508,20 @@ impl LogRow {
             (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
             _ => None,
         }
+    }
+}
+
+/// Text that may hold bytes which are none in UTF-8, as a value of type `"char"` or any value of a database
+/// in `SQL_ASCII` can. A reader that failed on them would fail on them again for ever.
+struct Image(Box<str>);
+
+impl<'a> FromSql<'a> for Image {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(String::from_utf8_lossy(raw).into()))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TEXT
     }
 }
 

@@ -131,13 +131,24 @@ impl Columns {
         };
         let hidden: Vec<String> = row.try_get("hidden")?;
         let hidden_attnums: Vec<i16> = row.try_get("hidden_attnums")?;
+        let hidden_unknown = row.try_get::<_, Option<bool>>("hidden_unknown")? == Some(true);
+        if hidden_unknown {
+            tracing::error!(
+                collection.name = %name,
+                table = %table,
+                "the database was restored and a hidden column cannot be found, so nothing but the key is shown; \
+                 run rowcast attach again with the columns to hide"
+            );
+        }
         let fields: Vec<Field> = columns
             .iter()
             .map(|column| Field {
                 name: column.name.as_str().into(),
                 kind: self.types.field_kind(column.type_oid),
                 // By name and by number: neither renaming nor restoring uncovers a column.
-                hidden: hidden.contains(&column.name) || hidden_attnums.contains(&column.attnum),
+                hidden: hidden.contains(&column.name)
+                    || hidden_attnums.contains(&column.attnum)
+                    || hidden_unknown && !key_columns.contains(&column.attnum),
             })
             .collect();
         let key_fields = key_columns
