@@ -20,3 +20,4 @@ mod embedded;
 mod faults;
 mod harness;
 mod river;
+mod statements;
