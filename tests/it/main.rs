@@ -19,4 +19,5 @@ mod demo;
 mod embedded;
 mod faults;
 mod harness;
+mod peers;
 mod river;
