@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
 //! *Owns* the commands, their help, and the exit codes.
-//! *Takes* arguments; settings come through [`config`](crate::config).
+//! *Takes* arguments; settings come through [`crate::config`].
 //! *Gives* results on standard output, everything else on standard error, and an exit code.
 //! *Never* does what a room can do: commands are thin.
 

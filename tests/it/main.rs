@@ -19,5 +19,6 @@ mod demo;
 mod embedded;
 mod faults;
 mod harness;
+mod peers;
 mod river;
 mod statements;
