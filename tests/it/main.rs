@@ -16,6 +16,7 @@ mod bell;
 mod cli;
 mod db;
 mod demo;
+mod docs;
 mod embedded;
 mod faults;
 mod harness;
