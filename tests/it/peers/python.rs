@@ -68,7 +68,12 @@ async fn the_python_sdk_works_unmodified() {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}: delete {:?} to install it again",
+                workshop.folder()
+            )
+        });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The client subscribes in a thread of its own and says nothing when it is done.
     eventually(DEADLINE, || async {
