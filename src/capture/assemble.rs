@@ -39,6 +39,8 @@ pub(super) struct Row {
     change: Change,
     /// Whether the images have the columns the catalog knows.
     pub shape_matches: bool,
+    /// Fields whose values do not look like their kind.
+    pub odd_fields: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -55,9 +57,11 @@ impl Noted {
     /// If an image cannot be understood.
     pub(super) fn read(self, collection: &Collection) -> Result<Row, ImageError> {
         let mut shape_matches = true;
+        let mut odd_fields = Vec::new();
         let mut read = |json: Box<str>| -> Result<(RecordId, RowImage), ImageError> {
             let parsed = parse_image(json, collection)?;
             shape_matches &= parsed.shape_matches;
+            odd_fields.extend(parsed.odd_fields);
             Ok((record_id(&parsed.image, collection)?, parsed.image))
         };
         let change = match self {
@@ -77,6 +81,7 @@ impl Noted {
         Ok(Row {
             change,
             shape_matches,
+            odd_fields,
         })
     }
 }

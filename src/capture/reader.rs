@@ -1,5 +1,6 @@
 //! One read of the change log: rows in commit order become feed items.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{FromSql, PgLsn, Type};
 use tokio_postgres::{Row as SqlRow, RowStream};
 
-use super::assemble::{Assembler, Noted};
+use super::assemble::{Assembler, Noted, Row};
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
 use super::nested::Nested;
@@ -49,6 +50,9 @@ pub(super) struct Reader {
     catalog: Arc<Catalog>,
     /// The catalog or the policy has changed since it was loaded.
     catalog_stale: bool,
+    /// Fields whose values do not look like their kind although the catalog is new: a type we do not
+    /// know well, or rows from before an alteration. Loading the catalog again would not help.
+    tolerated: HashSet<(CollectionKey, usize)>,
     /// The last event, held back until it is known whether it ends the read.
     held: Option<ChangeEvent>,
 }
@@ -72,6 +76,7 @@ impl Reader {
             metrics,
             catalog: Arc::default(),
             catalog_stale: true,
+            tolerated: HashSet::new(),
             held: None,
         }
     }
@@ -80,6 +85,7 @@ impl Reader {
     pub(super) async fn load_catalog(&mut self) -> Result<(), SessionError> {
         self.catalog = Arc::new(catalog::load(&self.database).await?);
         self.catalog_stale = false;
+        self.tolerated.clear();
         Ok(())
     }
 
@@ -330,15 +336,21 @@ impl Reader {
     ) -> Result<Result<(), GapReason>, SessionError> {
         let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
         let mut row = noted.read(&stretch.collection);
-        if let Ok(understood) = &row
-            && !understood.shape_matches
-            && !read.reloaded
-        {
+        let key = stretch.collection.key;
+        let is_news = |row: &Row| {
+            let odd = |&field: &usize| !self.tolerated.contains(&(key, field));
+            (!row.shape_matches && !read.reloaded) || row.odd_fields.iter().any(odd)
+        };
+        if row.as_ref().is_ok_and(is_news) {
             read.reloaded = true;
             self.load_catalog().await?;
-            if let Some(newer) = self.catalog.get(stretch.collection.key) {
+            if let Some(newer) = self.catalog.get(key) {
                 stretch.collection = Arc::clone(newer);
                 row = row.and_then(|row| row.into_noted().read(&stretch.collection));
+            }
+            if let Ok(row) = &row {
+                let odd = row.odd_fields.iter().map(|&field| (key, field));
+                self.tolerated.extend(odd);
             }
         }
         if let Ok(understood) = &row

@@ -1,0 +1,349 @@
+//! Every way in which SQL changes rows, and what subscribers are told.
+
+use crate::support::Feed;
+use crate::support::feed::line;
+
+const TABLES: &str = "
+    create table authors (id text primary key, n integer default 0);
+    create table posts (
+        id text primary key,
+        n integer default 0,
+        author text references authors on delete cascade on update cascade,
+        previous text references posts on delete set null);
+    create table staging (id text, n integer);
+    select rowcast.attach('authors', list_rule => '');
+    select rowcast.attach('posts', list_rule => '');";
+
+#[tokio::test]
+async fn every_kind_of_statement_tells_of_each_record_once() {
+    let mut feed = Feed::open(TABLES, &["authors/*", "posts/*"]).await;
+    for (what, given, sql, expected) in [
+        (
+            "several rows",
+            "",
+            "insert into posts values ('a'), ('b')",
+            "create posts a, create posts b",
+        ),
+        (
+            "insert from select",
+            "insert into posts values ('a')",
+            "insert into posts select id || id from posts",
+            "create posts aa",
+        ),
+        (
+            "on conflict do nothing",
+            "insert into posts values ('a')",
+            "insert into posts values ('a'), ('b') on conflict do nothing",
+            "create posts b",
+        ),
+        (
+            "on conflict do update",
+            "insert into posts values ('a')",
+            "insert into posts values ('a', 1), ('b', 1) on conflict (id) do update set n = excluded.n",
+            "update posts a, create posts b",
+        ),
+        (
+            "merge",
+            "insert into posts values ('a'), ('b'); insert into staging values ('a', 1), ('b', -1), ('c', 1)",
+            "merge into posts p using staging s on p.id = s.id
+             when matched and s.n < 0 then delete when matched then update set n = s.n
+             when not matched then insert values (s.id, s.n)",
+            "create posts c, delete posts b, update posts a",
+        ),
+        (
+            "update from",
+            "insert into posts values ('a'), ('b'); insert into staging values ('b', 7)",
+            "update posts p set n = s.n from staging s where s.id = p.id",
+            "update posts b",
+        ),
+        (
+            "delete using",
+            "insert into posts values ('a'), ('b'); insert into staging values ('b', 7)",
+            "delete from posts p using staging s where s.id = p.id",
+            "delete posts b",
+        ),
+        (
+            "data-modifying CTEs",
+            "insert into posts values ('a'), ('b')",
+            "with gone as (delete from posts where id = 'a' returning id), changed as (update posts set n = 1 where id = 'b')
+             insert into authors select id from gone",
+            "delete posts a, create authors a, update posts b",
+        ),
+        (
+            "a row replaced within one statement",
+            "insert into posts values ('a', 1)",
+            "with gone as (delete from posts returning *) insert into posts select id, n + 1 from gone",
+            "delete posts a, create posts a",
+        ),
+        (
+            "cascade of a delete, children first",
+            "insert into authors values ('x'); insert into posts values ('a', 0, 'x')",
+            "delete from authors",
+            "delete posts a, delete authors x",
+        ),
+        (
+            "cascade of a key",
+            "insert into authors values ('x'); insert into posts values ('a', 0, 'x')",
+            "update authors set id = 'y'",
+            "update posts a, delete authors x, create authors y",
+        ),
+        (
+            "set null",
+            "insert into posts values ('a'), ('b', 0, null, 'a')",
+            "delete from posts where id = 'a'",
+            "update posts b, delete posts a",
+        ),
+        (
+            "truncate with cascade",
+            "insert into authors values ('x'); insert into posts values ('a', 0, 'x'), ('b')",
+            "truncate authors cascade",
+            "delete authors x, delete posts a, delete posts b",
+        ),
+        (
+            "nothing at all",
+            "",
+            "update posts set n = 1; delete from posts; insert into posts select 'x' where false; truncate posts",
+            "",
+        ),
+        (
+            "savepoints",
+            "",
+            "begin; insert into posts values ('a'); savepoint s; insert into posts values ('b');
+             rollback to s; insert into posts values ('c'); release s; commit",
+            "create posts a, create posts c",
+        ),
+        (
+            "a caught exception",
+            "insert into posts values ('a')",
+            "do $$ begin
+                insert into posts values ('b');
+                begin insert into posts values ('c'); insert into posts values ('a');
+                exception when unique_violation then insert into posts values ('d'); end;
+             end $$",
+            "create posts b, create posts d",
+        ),
+        (
+            "a key that changes and one that does not",
+            "insert into posts values ('a'), ('b')",
+            "update posts set id = case id when 'a' then 'z' else id end, n = 1",
+            "update posts b, delete posts a, create posts z",
+        ),
+    ] {
+        feed.run(&format!("truncate authors, posts, staging; {given}")).await;
+        feed.events().await;
+        let mut changes = feed.changes(sql).await;
+        if what == "merge" {
+            // Which kind comes first is not said.
+            changes.sort();
+        }
+        assert_eq!(changes.join(", "), expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn copy_is_an_insert() {
+    let mut feed = Feed::open(TABLES, &["posts/*"]).await;
+    let sink = feed
+        .client
+        .copy_in("copy posts (id, n) from stdin")
+        .await
+        .unwrap();
+    let rows = bytes::Bytes::from("a\t1\nb\t2\n");
+    let mut sink = std::pin::pin!(sink);
+    futures_util::SinkExt::send(&mut sink, rows).await.unwrap();
+    sink.finish().await.unwrap();
+    let lines: Vec<_> = feed.events().await.iter().map(line).collect();
+    assert_eq!(lines, ["create posts a", "create posts b"]);
+}
+
+#[tokio::test]
+async fn a_trigger_that_changes_the_record_it_fires_for_comes_after_it() {
+    let mut feed = Feed::open(
+        &format!(
+            "{TABLES}
+             create function bump() returns trigger language plpgsql as $$
+             begin
+                if new.n < 3 then update posts set n = n + 1 where id = new.id; end if;
+                return null;
+             end $$;
+             create trigger bump after insert or update on posts for each row execute function bump();"
+        ),
+        &["posts/*"],
+    )
+    .await;
+    feed.run("insert into posts values ('a', 1), ('b', 2)")
+        .await;
+    let seen: Vec<_> = feed
+        .events()
+        .await
+        .iter()
+        .map(|event| format!("{} {}", line(event), event.change().1["n"]))
+        .collect();
+    for (id, expected) in [
+        (
+            "a",
+            vec!["create posts a 1", "update posts a 2", "update posts a 3"],
+        ),
+        ("b", vec!["create posts b 2", "update posts b 3"]),
+    ] {
+        let of_one: Vec<_> = seen
+            .iter()
+            .filter(|line| line.contains(&format!("posts {id} ")))
+            .collect();
+        assert_eq!(of_one, expected, "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_may_undo_or_redo_what_it_fires_for() {
+    let mut feed = Feed::open(
+        &format!(
+            "{TABLES}
+             create function swallow() returns trigger language plpgsql as $$
+             begin
+                if tg_op = 'INSERT' and new.id like 'gone%' then delete from posts where id = new.id; end if;
+                if tg_op = 'DELETE' and old.id like 'kept%' then insert into posts values (old.id, 100); end if;
+                return null;
+             end $$;
+             create trigger swallow after insert or delete on posts for each row execute function swallow();
+             insert into posts values ('kept', 1);"
+        ),
+        &["posts/*"],
+    )
+    .await;
+    assert_eq!(
+        feed.changes("insert into posts values ('gone1'), ('stays')")
+            .await,
+        [
+            "create posts gone1",
+            "delete posts gone1",
+            "create posts stays"
+        ]
+    );
+    assert_eq!(
+        feed.changes("delete from posts where id = 'kept'").await,
+        ["delete posts kept", "create posts kept"]
+    );
+}
+
+#[tokio::test]
+async fn triggers_that_write_other_tables_and_at_commit_are_heard() {
+    let mut feed = Feed::open(
+        &format!(
+            "{TABLES}
+             create function count_up() returns trigger language plpgsql as $$
+             begin
+                insert into authors values (new.id, 1) on conflict (id) do update set n = authors.n + 1;
+                return null;
+             end $$;
+             create trigger count_up after insert on staging for each row execute function count_up();
+             create function late() returns trigger language plpgsql as $$
+             begin insert into authors values ('late ' || new.id); return null; end $$;
+             create constraint trigger late after insert on posts deferrable initially deferred
+                for each row execute function late();"
+        ),
+        &["authors/*", "posts/*"],
+    )
+    .await;
+    assert_eq!(
+        feed.changes("insert into staging values ('s'), ('s')")
+            .await,
+        ["create authors s", "update authors s"]
+    );
+    assert_eq!(
+        feed.changes(
+            "begin; insert into posts values ('a'); insert into posts values ('b'); commit"
+        )
+        .await,
+        [
+            "create posts a",
+            "create posts b",
+            "create authors late a",
+            "create authors late b"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn truncate_beyond_the_limit_is_a_gap_and_later_changes_come() {
+    let mut feed = Feed::open(TABLES, &["posts/*"]).await;
+    feed.run(
+        "update rowcast.settings set value = 3 where name = 'truncate_rows_max';
+         insert into posts values ('a'), ('b'), ('c')",
+    )
+    .await;
+    feed.events().await;
+    assert_eq!(
+        feed.changes("truncate posts").await,
+        ["delete posts a", "delete posts b", "delete posts c"]
+    );
+    feed.run("insert into posts select i::text from generate_series(1, 4) i")
+        .await;
+    feed.events().await;
+    assert_eq!(
+        feed.changes("begin; insert into posts values ('x'); truncate posts; insert into posts values ('y'); commit")
+            .await,
+        ["create posts x", "resync posts ", "resync posts ", "create posts y"]
+    );
+}
+
+#[tokio::test]
+async fn truncate_in_a_transaction_that_sees_the_past_is_a_gap() {
+    let mut feed = Feed::open(TABLES, &["posts/*"]).await;
+    feed.run("begin isolation level repeatable read; select 1")
+        .await;
+    let other = crate::support::client(&feed.database.url).await;
+    crate::support::feed::run(&other, "insert into posts values ('unseen')").await;
+    assert_eq!(
+        feed.changes("truncate posts; commit").await,
+        ["create posts unseen", "resync posts "]
+    );
+}
+
+#[tokio::test]
+async fn replicated_writes_are_heard_where_that_was_asked_for() {
+    let mut feed = Feed::open(
+        &format!("{TABLES} select rowcast.attach('authors', list_rule => '', include_replicated => true);"),
+        &["authors/*", "posts/*"],
+    )
+    .await;
+    assert_eq!(
+        feed.changes(
+            "set session_replication_role = replica;
+             insert into posts values ('a'); insert into authors values ('x'), ('y');
+             update authors set n = 1 where id = 'x'; truncate authors cascade; reset session_replication_role;
+             insert into authors values ('z')"
+        )
+        .await,
+        [
+            "create authors x",
+            "create authors y",
+            "update authors x",
+            "delete authors y",
+            "delete authors x",
+            "create authors z"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn prepared_transactions_work_and_arrive_when_they_are_committed() {
+    let mut feed = Feed::open_with(TABLES, &["posts/*"], |options| {
+        options.capture.bell = rowcast::capture::Bell::Auto;
+    })
+    .await;
+    assert_eq!(
+        feed.changes(
+            "begin; insert into posts values ('a'); prepare transaction 'it_semantics_a';
+             begin; insert into posts values ('b'); prepare transaction 'it_semantics_b';
+             insert into posts values ('c')"
+        )
+        .await,
+        ["create posts c"]
+    );
+    feed.run("rollback prepared 'it_semantics_b'").await;
+    assert_eq!(
+        feed.changes("commit prepared 'it_semantics_a'").await,
+        ["create posts a"]
+    );
+}
