@@ -335,18 +335,24 @@ impl Reader {
         events: &mut Vec<ChangeEvent>,
     ) -> Result<Result<(), GapReason>, SessionError> {
         let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
+        // A row that cannot be read at all may be readable under a newer catalog: its key was renamed.
+        let spare = (!read.reloaded).then(|| noted.clone());
         let mut row = noted.read(&stretch.collection);
         let key = stretch.collection.key;
         let is_news = |row: &Row| {
             let odd = |&field: &usize| !self.tolerated.contains(&(key, field));
             (!row.shape_matches && !read.reloaded) || row.odd_fields.iter().any(odd)
         };
-        if row.as_ref().is_ok_and(is_news) {
+        if row.as_ref().map_or(!read.reloaded, is_news) {
             read.reloaded = true;
             self.load_catalog().await?;
             if let Some(newer) = self.catalog.get(key) {
                 stretch.collection = Arc::clone(newer);
-                row = row.and_then(|row| row.into_noted().read(&stretch.collection));
+                let again = row.map(Row::into_noted).ok().or(spare);
+                row = match again {
+                    Some(noted) => noted.read(&stretch.collection),
+                    None => return Ok(Err(GapReason::Undecodable)),
+                };
             }
             if let Ok(row) = &row {
                 let odd = row.odd_fields.iter().map(|&field| (key, field));

@@ -141,6 +141,36 @@ async fn every_kind_of_statement_tells_of_each_record_once() {
 }
 
 #[tokio::test]
+async fn keys_that_cascade_within_their_own_table_end_up_as_the_table_has_them() {
+    let mut feed = Feed::open(
+        "create table nodes (id integer primary key, parent integer references nodes on update cascade on delete cascade);
+         select rowcast.attach('nodes', list_rule => '');
+         insert into nodes values (1, null), (2, 1), (3, 2);",
+        &["nodes"],
+    )
+    .await;
+    feed.run("update nodes set id = id + 100").await;
+    let events = feed.events().await;
+    let last_of = |id: &str| {
+        let of_one = events.iter().rev().find(|event| event.change().1["id"] == id);
+        of_one.map(|event| (event.change().0, event.change().1["parent"].as_i64().unwrap()))
+    };
+    for (id, action, parent) in [
+        ("1", "delete", 0),
+        ("2", "delete", 1),
+        ("3", "delete", 2),
+        ("101", "create", 0),
+        ("102", "create", 101),
+        ("103", "create", 102),
+    ] {
+        assert_eq!(last_of(id), Some((action.to_owned(), parent)), "{id} in {events:#?}");
+    }
+    let mut changes = feed.changes("delete from nodes where id = 101").await;
+    changes.sort();
+    assert_eq!(changes, ["delete nodes 101", "delete nodes 102", "delete nodes 103"]);
+}
+
+#[tokio::test]
 async fn copy_is_an_insert() {
     let mut feed = Feed::open(TABLES, &["posts/*"]).await;
     let sink = feed

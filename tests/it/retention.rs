@@ -163,7 +163,7 @@ async fn a_reader_that_was_away_for_longer_than_the_log_reports_a_gap() {
     }
     let lines: Vec<_> = feed.events().await.iter().map(line).collect();
     assert!(lines.contains(&"resync posts ".to_owned()), "{lines:?}");
-    assert_eq!(lines.last().unwrap(), "create posts 7", "{lines:?}");
+    assert!(lines.contains(&"create posts 7".to_owned()), "{lines:?}");
     assert_eq!(
         feed.changes("insert into posts values (9)").await,
         ["create posts 9"]
