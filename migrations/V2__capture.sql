@@ -375,10 +375,9 @@ begin
     on conflict (only_row) do update
     set incarnation = excluded.incarnation, system_identifier = excluded.system_identifier,
         database_oid = excluded.database_oid, changes_oid = excluded.changes_oid, slot_opened = excluded.slot_opened;
-    -- Readers that are at work now must know; no position they hold means anything any more.
-    insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
-    values (opened, pg_current_xact_id(), pg_current_wal_insert_lsn(), 1, 0, 'R', 'everything');
     perform setval('rowcast.log_slot', opened);
+    -- Readers that are at work now must know, asleep or not: no position they hold means anything any more.
+    perform rowcast.log_control('R', 'everything');
     perform rowcast.tend_hidden();
     return reason;
 end $$;

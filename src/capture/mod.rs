@@ -8,6 +8,7 @@
 
 mod assemble;
 mod bell;
+mod cascade;
 mod cursor;
 mod error;
 mod image;

@@ -12,13 +12,14 @@ use tokio_postgres::types::{FromSql, PgLsn, Type};
 use tokio_postgres::{Row as SqlRow, RowStream};
 
 use super::assemble::{Assembler, Noted, Row};
+use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
 use super::nested::Nested;
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
-use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, Position};
+use crate::event::{Action, ChangeEvent, FeedItem, Gap, GapReason, Position};
 use crate::telemetry::Metrics;
 
 /// One row of the log.
@@ -120,6 +121,7 @@ impl Reader {
             stretch: None,
             ended: None,
             nested: Nested::default(),
+            cascade: Cascade::default(),
             reloaded: false,
         };
         let result = self.take_all(rows, &mut read, cursor, deadline).await;
@@ -271,6 +273,9 @@ impl Reader {
                 .end_statement(&stretch.collection, &mut events);
         }
         self.pass(events, false, read).await?;
+        if row.nested && read.cascade.is_holding() {
+            self.settle(read, cursor).await?;
+        }
         if !read.nested.is_holding() {
             return Ok(());
         }
@@ -289,31 +294,45 @@ impl Reader {
         nested: bool,
         read: &mut Read,
     ) -> Result<(), SessionError> {
-        if events.is_empty() {
+        let Some(first) = events.first() else {
+            return Ok(());
+        };
+        let key = first.collection.key;
+        if nested || read.nested.is_holding() {
+            if !read.nested.hold(events) {
+                tracing::debug!(
+                    "too many changes by triggers in one statement to look at their order"
+                );
+                let events = read.nested.release();
+                self.emit(events).await?;
+            }
             return Ok(());
         }
-        if !nested && !read.nested.is_holding() {
-            return self.emit(events).await;
+        let deletes = events.iter().all(|event| event.action == Action::Delete);
+        if deletes && read.cascade.takes(key, &self.catalog) {
+            if !read.cascade.hold(key, events) {
+                let events = read.cascade.release();
+                self.emit(events).await?;
+            }
+            return Ok(());
         }
-        if !read.nested.hold(events) {
-            tracing::debug!("too many changes by triggers in one statement to look at their order");
-            let events = read.nested.release();
-            self.emit(events).await?;
-        }
-        Ok(())
+        let before = read.cascade.release();
+        self.emit(before).await?;
+        self.emit(events).await
     }
 
     /// Hands on what was held back.
     async fn settle(&mut self, read: &mut Read, cursor: &mut Cursor) -> Result<(), SessionError> {
-        let events = read.nested.release();
-        self.emit(events).await?;
+        for events in [read.cascade.release(), read.nested.release()] {
+            self.emit(events).await?;
+        }
         self.note_delivery(read, cursor);
         Ok(())
     }
 
     /// Tells the cursor how far the changes have been handed on, if nothing is held back.
     fn note_delivery(&self, read: &Read, cursor: &mut Cursor) {
-        if read.nested.is_holding() {
+        if read.nested.is_holding() || read.cascade.is_holding() {
             return;
         }
         if let Some((xid, first, last)) = read.ended {
@@ -483,6 +502,7 @@ struct Read {
     /// The last row of the stretch before.
     ended: Option<(Xid, Place, Place)>,
     nested: Nested,
+    cascade: Cascade,
     /// The catalog was loaded again because of something in this read; once is enough.
     reloaded: bool,
 }

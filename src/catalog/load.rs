@@ -12,6 +12,7 @@ use crate::db::{Database, PoolError, Transaction};
 
 const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
 const LOAD_COLUMNS: &str = include_str!("../../sql/catalog/load_columns.sql");
+const LOAD_CASCADES: &str = include_str!("../../sql/catalog/load_cascades.sql");
 const LOAD_TYPES: &str = include_str!("../../sql/catalog/load_types.sql");
 
 /// Why the catalog could not be loaded.
@@ -48,12 +49,18 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
         .await?;
     let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
     let columns = Columns::load(&transaction, &collections).await?;
+    let cascades = transaction.query(LOAD_CASCADES, &[]).await?;
     transaction.commit().await?;
     let mut loaded = Vec::with_capacity(collections.len());
     for row in &collections {
         loaded.extend(columns.collection(row)?);
     }
-    Ok(Catalog::new(loaded))
+    let key = |row: &Row, name| row.try_get(name).map(CollectionKey);
+    let cascades = cascades
+        .iter()
+        .map(|row| Ok((key(row, "parent")?, key(row, "child")?)))
+        .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
+    Ok(Catalog::new(loaded).with_cascades(cascades))
 }
 
 /// The columns of all tables by table, and the types they use.

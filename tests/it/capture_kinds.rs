@@ -85,13 +85,13 @@ async fn every_kind_of_statement_tells_of_each_record_once() {
             "cascade of a key",
             "insert into authors values ('x'); insert into posts values ('a', 0, 'x')",
             "update authors set id = 'y'",
-            "update posts a, delete authors x, create authors y",
+            "delete authors x, create authors y, update posts a",
         ),
         (
             "set null",
             "insert into posts values ('a'), ('b', 0, null, 'a')",
             "delete from posts where id = 'a'",
-            "update posts b, delete posts a",
+            "delete posts a, update posts b",
         ),
         (
             "truncate with cascade",
@@ -152,8 +152,16 @@ async fn keys_that_cascade_within_their_own_table_end_up_as_the_table_has_them()
     feed.run("update nodes set id = id + 100").await;
     let events = feed.events().await;
     let last_of = |id: &str| {
-        let of_one = events.iter().rev().find(|event| event.change().1["id"] == id);
-        of_one.map(|event| (event.change().0, event.change().1["parent"].as_i64().unwrap()))
+        let of_one = events
+            .iter()
+            .rev()
+            .find(|event| event.change().1["id"] == id);
+        of_one.map(|event| {
+            (
+                event.change().0,
+                event.change().1["parent"].as_i64().unwrap(),
+            )
+        })
     };
     for (id, action, parent) in [
         ("1", "delete", 0),
@@ -163,11 +171,18 @@ async fn keys_that_cascade_within_their_own_table_end_up_as_the_table_has_them()
         ("102", "create", 101),
         ("103", "create", 102),
     ] {
-        assert_eq!(last_of(id), Some((action.to_owned(), parent)), "{id} in {events:#?}");
+        assert_eq!(
+            last_of(id),
+            Some((action.to_owned(), parent)),
+            "{id} in {events:#?}"
+        );
     }
     let mut changes = feed.changes("delete from nodes where id = 101").await;
     changes.sort();
-    assert_eq!(changes, ["delete nodes 101", "delete nodes 102", "delete nodes 103"]);
+    assert_eq!(
+        changes,
+        ["delete nodes 101", "delete nodes 102", "delete nodes 103"]
+    );
 }
 
 #[tokio::test]
@@ -313,7 +328,7 @@ async fn truncate_beyond_the_limit_is_a_gap_and_later_changes_come() {
     assert_eq!(
         feed.changes("begin; insert into posts values ('x'); truncate posts; insert into posts values ('y'); commit")
             .await,
-        ["create posts x", "resync posts ", "resync posts ", "create posts y"]
+        ["create posts x", "resync posts ", "create posts y"]
     );
 }
 
