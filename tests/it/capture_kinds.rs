@@ -89,13 +89,13 @@ async fn every_kind_of_statement_tells_of_each_record_once() {
         ),
         (
             "set null",
-            "insert into posts values ('a'), ('b', 0, null, 'a')",
+            "insert into posts values ('a', 0, null, null), ('b', 0, null, 'a')",
             "delete from posts where id = 'a'",
             "delete posts a, update posts b",
         ),
         (
             "truncate with cascade",
-            "insert into authors values ('x'); insert into posts values ('a', 0, 'x'), ('b')",
+            "insert into authors values ('x'); insert into posts values ('a', 0, 'x'), ('b', 0, 'x')",
             "truncate authors cascade",
             "delete authors x, delete posts a, delete posts b",
         ),
