@@ -5,7 +5,7 @@ use crate::support::feed::line;
 
 #[tokio::test]
 async fn ids_are_the_text_of_the_key() {
-    for (key, values, ids) in [
+    let cases = [
         (
             "id text primary key",
             "('x y'), (''), ('a/b?c*d')",
@@ -55,16 +55,20 @@ async fn ids_are_the_text_of_the_key() {
             "(default), (default)",
             vec!["1", "2"],
         ),
-    ] {
-        let mut feed = Feed::open(
-            &format!(
-                "create table things ({key}); select rowcast.attach('things', list_rule => '');"
-            ),
-            &["things"],
-        )
-        .await;
+    ];
+    let tables: Vec<_> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (key, ..))| {
+            format!("create table things{at} ({key}); select rowcast.attach('things{at}', list_rule => '');")
+        })
+        .collect();
+    let topics: Vec<_> = (0..cases.len()).map(|at| format!("things{at}")).collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    let mut feed = Feed::open(&tables.join("\n"), &topics).await;
+    for (at, (key, values, ids)) in cases.iter().enumerate() {
         feed.run(&format!(
-            "insert into things values {values}; delete from things"
+            "insert into things{at} values {values}; delete from things{at}"
         ))
         .await;
         let events = feed.events().await;
@@ -74,7 +78,7 @@ async fn ids_are_the_text_of_the_key() {
                 .iter()
                 .map(|event| event.change().1["id"].clone())
                 .collect();
-            assert_eq!(found, ids, "{key}");
+            assert_eq!(found, *ids, "{key}");
         }
     }
 }

@@ -97,7 +97,7 @@ async fn every_kind_of_statement_tells_of_each_record_once() {
             "truncate with cascade",
             "insert into authors values ('x'); insert into posts values ('a', 0, 'x'), ('b', 0, 'x')",
             "truncate authors cascade",
-            "delete authors x, delete posts a, delete posts b",
+            "delete posts a, delete posts b, delete authors x",
         ),
         (
             "nothing at all",
