@@ -152,7 +152,6 @@ impl Columns {
             .map(|column| Field {
                 name: column.name.as_str().into(),
                 kind: self.types.field_kind(column.type_oid),
-                // By name and by number: neither renaming nor restoring uncovers a column.
                 hidden: hidden.contains(&column.name)
                     || hidden_attnums.contains(&column.attnum)
                     || hidden_unknown && !key_columns.contains(&column.attnum),
