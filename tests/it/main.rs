@@ -21,5 +21,6 @@ mod embedded;
 mod faults;
 mod harness;
 mod peers;
+mod policy;
 mod river;
 mod statements;
