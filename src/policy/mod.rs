@@ -11,6 +11,7 @@
 
 mod adapter;
 mod cache;
+mod explain;
 mod gate;
 mod graph;
 mod reference;
@@ -26,6 +27,7 @@ pub use casbin;
 
 pub use adapter::{PolicyAdapter, enforcer};
 pub use cache::{GateCache, Member};
+pub use explain::{AppliedRow, Explanation, Verdict};
 pub use gate::{Applicable, Gate};
 pub use reference::{Reference, ReferenceError};
 pub use roles::{RoleSet, Roles};

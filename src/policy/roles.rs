@@ -20,6 +20,11 @@ impl Roles {
         Self(["superuser".into(), format!("_superusers/{id}").into()].into())
     }
 
+    /// A superuser, whichever.
+    pub fn any_superuser() -> Self {
+        Self(["superuser".into()].into())
+    }
+
     /// A record of an auth collection: `authenticated`, itself as `<collection>/<id>`, and the roles
     /// its token claims, each as `role:<name>`.
     pub fn record<'r>(
@@ -34,9 +39,9 @@ impl Roles {
         Self(own.into_iter().chain(claimed).collect())
     }
 
-    /// Somebody who has exactly this role, to see what it brings.
-    pub fn only(role: &str) -> Self {
-        Self([role.into()].into())
+    /// Some record or other that has this role, as the policy names it.
+    pub fn holder_of(role: &str) -> Self {
+        Self(["authenticated".into(), role.into()].into())
     }
 
     /// The roles as the policy names them.

@@ -181,8 +181,8 @@ impl PolicyRows {
     fn add_rule(&mut self, id: i64, values: &Values) -> Option<&'static str> {
         let [subject, collection, kind, rule, effect, rest] = values;
         let (effect, why) = match (&**effect, rest.is_empty()) {
-            ("allow", true) => (Effect::Allow, None),
-            ("deny", true) => (Effect::Deny, None),
+            ("allow", true) => (Effect::Allow, unknown_kind(kind)),
+            ("deny", true) => (Effect::Deny, unknown_kind(kind)),
             ("allow", false) => {
                 return Some("v5 must be empty; an allow like this allows nothing");
             }
@@ -221,6 +221,12 @@ impl PolicyRows {
         });
         None
     }
+}
+
+/// Other kinds are kept, as rows for somebody else, and asked for by nobody here.
+fn unknown_kind(kind: &str) -> Option<&'static str> {
+    let is_known = kind == ANY || RuleKind::ALL.iter().any(|known| known.as_str() == kind);
+    (!is_known).then_some("v2 names none of list, view, auth, manage and *; it counts for nothing")
 }
 
 fn columns(row: &Row) -> Result<(i64, String, Values), tokio_postgres::Error> {

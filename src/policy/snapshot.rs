@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::timeout;
 use tokio_postgres::GenericClient;
 
+use super::explain::Explanation;
 use super::gate::Applicable;
-use super::graph::RoleGraph;
+use super::graph::{Reached, RoleGraph};
 use super::rows::{ANY, GrantRow, Misread, PolicyRows, RuleRow};
 use super::{POLICY_ROWS_MAX, RoleSet, Roles, RuleKind};
 use crate::db::{Database, PoolError};
@@ -93,7 +94,7 @@ impl Policy {
         rows.misread = written.misread;
         let mut policy = Self {
             version: next_version(),
-            graph: RoleGraph::new(rows.grants.iter().map(GrantRow::clone)),
+            graph: RoleGraph::new(&rows.grants),
             subjects: HashMap::new(),
             by_collection: HashMap::new(),
             rows,
@@ -128,15 +129,18 @@ impl Policy {
     }
 
     /// All roles that these roles come to, near ones first.
-    pub fn all_roles<'p>(&'p self, roles: &'p Roles) -> Vec<&'p str> {
+    pub fn all_roles<'p>(&'p self, roles: &'p Roles) -> impl Iterator<Item = &'p str> {
+        self.reached(roles).into_iter().map(|reached| reached.role)
+    }
+
+    pub(super) fn reached<'p>(&'p self, roles: &'p Roles) -> Vec<Reached<'p>> {
         self.graph.closure(roles.names())
     }
 
     /// What roles come to: those that some rule is about.
     pub fn role_set(&self, roles: &Roles) -> RoleSet {
-        let found = self.graph.closure(roles.names());
-        let mut numbers: Vec<u32> = found
-            .into_iter()
+        let mut numbers: Vec<u32> = self
+            .all_roles(roles)
             .filter_map(|role| self.subjects.get(role).copied())
             .collect();
         numbers.sort_unstable();
@@ -163,6 +167,11 @@ impl Policy {
             applicable.push(&rule.row);
         }
         applicable
+    }
+
+    /// Why somebody with these roles may or may not see records of a collection.
+    pub fn explain(&self, roles: &Roles, collection: &str, kind: RuleKind) -> Explanation {
+        Explanation::new(self, roles, collection, kind)
     }
 
     pub(super) fn rules(&self) -> &[Arc<RuleRow>] {

@@ -152,6 +152,7 @@ fn a_row_that_is_not_understood_never_opens_anything() {
             false,
         ),
         ("p, , *, *, , allow\n g, guest, ", true, false),
+        ("p, anyone, posts, List, , allow", true, false),
         ("p2, anyone, posts, list, , allow", true, false),
     ] {
         let policy = policy(line);

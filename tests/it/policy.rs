@@ -190,8 +190,84 @@ async fn casbins_own_tools_edit_the_policy_that_is_served() {
     let policy = Policy::load(&pool).await.unwrap();
     assert_eq!(policy.misread().len(), 1);
     let guest = Roles::guest();
-    assert_eq!(policy.all_roles(&guest), ["guest", "anyone", "reader"]);
+    let roles: Vec<_> = policy.all_roles(&guest).collect();
+    assert_eq!(roles, ["guest", "anyone", "reader"]);
     let mut adapter = PolicyAdapter::new(pool);
     Adapter::clear_policy(&mut adapter).await.unwrap();
     assert_eq!(rows().await, ["other,a,b,,,,"]);
+}
+
+#[tokio::test]
+async fn the_command_explains_which_rows_decide_and_how_they_apply() {
+    let (database, client) = locked().await;
+    client
+        .batch_execute(
+            "select rowcast.set_rule('posts', 'list', ''), rowcast.set_rule('posts', 'view', 'id = 1');
+             insert into rowcast.casbin_rule (ptype, v0, v1, v2, v3, v4) values
+                 ('g', 'members/7', 'staff', '', '', ''), ('g', 'staff', 'role:editor', '', '', ''),
+                 ('p', 'role:editor', '*', 'view', '', 'allow'), ('p', 'role:muted', 'posts', '*', '', 'deny'),
+                 ('p', 'guest', 'posts', 'list', '', 'Deny');",
+        )
+        .await
+        .unwrap();
+    for (arguments, expected) in [
+        (&[][..], ["denied", "asks rules"]),
+        (&["--as", "members/1"], ["open", "asks rules"]),
+        (&["--as", "members/7"], ["open", "open"]),
+        (
+            &["--as", "members/1", "--claims", "editor"],
+            ["open", "open"],
+        ),
+        (
+            &["--as", "members/7", "--claims", "muted"],
+            ["denied", "denied"],
+        ),
+        (&["--as", "role:editor"], ["open", "open"]),
+        (&["--as", "superuser"], ["open", "open"]),
+    ] {
+        let (code, printed, notes) = explain(&database.url, "posts", arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {notes}");
+        let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        let verdicts = [0, 1].map(|kind| printed["kinds"][kind]["verdict"].as_str().unwrap());
+        assert_eq!(verdicts, expected, "{arguments:?}: {printed:#}");
+        assert!(notes.contains("v4 must be allow or deny"), "{notes}");
+    }
+    let (_, printed, _) = explain(&database.url, "posts", &["--as", "members/7"]).await;
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(
+        printed["kinds"][1]["rows"][1]["through"],
+        serde_json::json!(["members/7", "staff", "role:editor"])
+    );
+    let (_, printed, _) = explain(&database.url, "notes", &["--as", "guest"]).await;
+    assert!(printed.contains(r#""verdict": "locked""#), "{printed}");
+    for (collection, arguments, hint) in [
+        ("nothing", &[][..], "Attached are: notes, posts"),
+        (
+            "posts",
+            &["--claims", "editor"],
+            "--claims needs --as COLLECTION/ID",
+        ),
+    ] {
+        let (code, _, notes) = explain(&database.url, collection, arguments).await;
+        assert_eq!(code, 64, "{notes}");
+        assert!(notes.contains(hint), "{notes}");
+    }
+}
+
+/// Exit code, standard output and standard error.
+async fn explain(url: &str, collection: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command
+        .args(["policy", "explain", "--json", "--collection", collection])
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", url);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
