@@ -16,6 +16,7 @@
 //!
 //! | Room | Its business |
 //! | --- | --- |
+//! | [`policy`] | who may see what: roles, and the rules that apply to them |
 //! | [`catalog`] | what can be watched |
 //! | [`event`] | what happened |
 //! | [`topic`] | what is asked for |
@@ -32,6 +33,8 @@
 //! | [`config`], [`cli`] | settings and commands |
 //!
 //! `ARCHITECTURE.md` says who may import whom, and `tests/it/architecture.rs` holds us to it.
+
+pub mod policy;
 
 pub mod catalog;
 pub mod event;

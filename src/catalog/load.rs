@@ -9,6 +9,7 @@ use tokio_postgres::{IsolationLevel, Row};
 use super::field_kind::{PgType, PgTypes};
 use super::{Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName};
 use crate::db::{Database, PoolError, Transaction};
+use crate::policy::{self, Policy};
 
 const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
 const LOAD_COLUMNS: &str = include_str!("../../sql/catalog/load_columns.sql");
@@ -24,6 +25,9 @@ pub enum LoadError {
     /// A query failed.
     #[error("could not read the catalog")]
     Query(#[from] tokio_postgres::Error),
+    /// The policy could not be read.
+    #[error("could not read the policy")]
+    Policy(#[from] policy::LoadError),
     /// The database took longer than a statement may.
     #[error("the database took too long")]
     Deadline,
@@ -50,10 +54,11 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
     let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
     let columns = Columns::load(&transaction, &collections).await?;
     let cascades = transaction.query(LOAD_CASCADES, &[]).await?;
+    let policy = Arc::new(Policy::read(&*transaction).await?);
     transaction.commit().await?;
     let mut loaded = Vec::with_capacity(collections.len());
     for row in &collections {
-        loaded.extend(columns.collection(row)?);
+        loaded.extend(columns.collection(row, &policy)?);
     }
     let key = |row: &Row, name| row.try_get(name).map(CollectionKey);
     let cascades = cascades
@@ -119,7 +124,11 @@ impl Columns {
     }
 
     /// One collection; `None`, with a log line, if it cannot be offered any more.
-    fn collection(&self, row: &Row) -> Result<Option<Collection>, tokio_postgres::Error> {
+    fn collection(
+        &self,
+        row: &Row,
+        policy: &Arc<Policy>,
+    ) -> Result<Option<Collection>, tokio_postgres::Error> {
         let name: Arc<str> = row.try_get::<_, &str>("name")?.into();
         let table = TableName {
             schema: row.try_get("schema")?,
@@ -172,6 +181,7 @@ impl Columns {
         Ok(Some(Collection {
             key: CollectionKey(row.try_get("key")?),
             id: row.try_get::<_, &str>("id")?.into(),
+            policy: Arc::clone(policy),
             name,
             table,
             fields,

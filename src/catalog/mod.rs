@@ -3,7 +3,7 @@
 //! *Owns* the nouns [`Catalog`], [`Collection`], [`Field`], [`Rules`].
 //! *Takes* a database connection, once per load.
 //! *Gives* an `Arc<Catalog>` that never changes; a newer one replaces it.
-//! *Never* decides who may see a record: it only says which rule is written down.
+//! *Never* decides who may see a record: it only carries the policy that does.
 
 mod collection;
 mod field_kind;

@@ -15,6 +15,7 @@ mod failure;
 mod health;
 mod migrate;
 mod options;
+mod policy;
 mod serve;
 mod session;
 mod terminal;
@@ -71,6 +72,7 @@ enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Collections(collections::Collections),
+    Policy(policy::Policy),
     Token(token::Token),
     Doctor(doctor::Doctor),
     Health(health::Health),
@@ -108,11 +110,12 @@ impl Cli {
         match self.command {
             Command::Serve(command) => command.run(options).await,
             #[cfg(feature = "embedded")]
-            Command::Demo(arguments) => run_demo(arguments, options).await,
+            Command::Demo(arguments) => Box::pin(run_demo(arguments, options)).await,
             Command::Migrate(command) => command.run(options).await,
             Command::Attach(command) => command.run(options).await,
             Command::Detach(command) => command.run(options).await,
             Command::Collections(command) => command.run(options).await,
+            Command::Policy(command) => command.run(options).await,
             Command::Token(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,
             Command::Health(command) => command.run(options).await,

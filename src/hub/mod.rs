@@ -5,6 +5,7 @@
 //! *Gives* frames, each into its receiver's bounded mailbox.
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
 
+mod access;
 #[cfg(test)]
 pub(crate) mod fake;
 mod handle;

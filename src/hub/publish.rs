@@ -3,9 +3,9 @@
 use std::cell::{LazyCell, OnceCell};
 
 use super::HubOptions;
+use super::access::Access;
 use super::registry::{Registry, SubscriberKey};
-use crate::auth::Principal;
-use crate::catalog::{Collection, Rule};
+use crate::catalog::Collection;
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
@@ -15,6 +15,7 @@ use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
 /// The delivery of one feed item.
 pub(super) struct Delivery<'a> {
     pub registry: &'a Registry,
+    pub access: &'a Access,
     pub options: &'a HubOptions,
     pub metrics: &'a Metrics,
 }
@@ -107,11 +108,13 @@ impl Delivery<'_> {
         collection: &Collection,
         guard: Guard,
     ) -> Option<Visibility> {
-        let principal = &self.registry.get(key)?.principal;
-        may_see(principal, collection, guard).then_some(if principal.is_superuser() {
-            Visibility::Full
-        } else {
-            Visibility::Plain
+        let subscriber = self.registry.get(key)?;
+        if !self.access.may_see(&subscriber.member, collection, guard) {
+            return None;
+        }
+        Some(match subscriber.principal.is_superuser() {
+            true => Visibility::Full,
+            false => Visibility::Plain,
         })
     }
 
@@ -133,21 +136,5 @@ impl Delivery<'_> {
                 }
             }
         }
-    }
-}
-
-/// Whether a principal passes the rule that guards a topic.
-fn may_see(principal: &Principal, collection: &Collection, guard: Guard) -> bool {
-    if principal.is_superuser() {
-        return true;
-    }
-    let rule = match guard {
-        Guard::List => &collection.rules.list,
-        Guard::View => &collection.rules.view,
-    };
-    match rule {
-        Rule::Public => true,
-        // Deny on doubt: what cannot be decided is denied.
-        Rule::Locked | Rule::Expression(_) => false,
     }
 }

@@ -8,9 +8,11 @@ use indexmap::{IndexMap, IndexSet};
 use slab::Slab;
 use tokio::sync::mpsc;
 
+use super::access::member_of;
 use super::mailbox::ClientId;
 use crate::auth::Principal;
 use crate::frame::Frame;
+use crate::policy::Member;
 use crate::topic::Subscription;
 
 /// A subscriber's place in the registry; given anew after it left.
@@ -21,6 +23,8 @@ pub(super) struct Subscriber {
     pub id: ClientId,
     pub address: IpAddr,
     pub principal: Principal,
+    /// Invariant: the roles of `principal`.
+    pub member: Member,
     pub mailbox: mpsc::Sender<Frame>,
     /// Invariant: `groups` holds this subscriber exactly under these.
     subscriptions: Vec<Subscription>,
@@ -67,6 +71,7 @@ impl Registry {
             id: id.clone(),
             address,
             principal: Principal::Guest,
+            member: member_of(&Principal::Guest),
             mailbox,
             subscriptions: Vec::new(),
         });
@@ -110,6 +115,7 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.member = member_of(&principal);
         subscriber.principal = principal;
         for subscription in subscriptions {
             let groups = match self.groups.get_mut(subscription.topic()) {

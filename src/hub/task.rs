@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::HubOptions;
+use super::access::Access;
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::mailbox::{ClientId, Mailbox};
 use super::publish::Delivery;
@@ -24,6 +25,7 @@ pub struct Hub {
     options: HubOptions,
     metrics: Metrics,
     registry: Registry,
+    access: Access,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -39,6 +41,7 @@ impl Hub {
             options,
             metrics,
             registry: Registry::default(),
+            access: Access::default(),
             commands,
             departures,
             departing,
@@ -125,6 +128,7 @@ impl Hub {
         for item in items {
             let delivery = Delivery {
                 registry: &self.registry,
+                access: &self.access,
                 options: &self.options,
                 metrics: &self.metrics,
             };

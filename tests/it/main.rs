@@ -25,6 +25,7 @@ mod embedded;
 mod faults;
 mod harness;
 mod peers;
+mod policy;
 mod retention;
 mod river;
 mod rules_and_topics;

@@ -12,6 +12,7 @@ fn collection(fields: &[&str], key_fields: &[usize]) -> Collection {
     Collection {
         key: CollectionKey(1),
         id: "pbc_1".into(),
+        policy: Arc::default(),
         name: "posts".into(),
         table: TableName {
             schema: "public".into(),

@@ -34,6 +34,7 @@ fn collection(fields: Vec<Field>) -> Arc<Collection> {
     Arc::new(Collection {
         key: CollectionKey(1),
         id: "pbc_1".into(),
+        policy: Arc::default(),
         name: "posts".into(),
         table: TableName {
             schema: "public".into(),
