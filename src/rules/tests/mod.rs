@@ -2,6 +2,7 @@
 
 mod errors;
 mod hostile;
+mod oracle;
 mod semantics;
 mod syntax;
 mod world;
