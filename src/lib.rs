@@ -22,6 +22,7 @@
 //! | [`topic`] | what is asked for |
 //! | [`auth`] | who asks |
 //! | [`record`] | a row image as PocketBase's record JSON |
+//! | [`rules`] | the rule language: who may see what, said in text |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
@@ -42,6 +43,7 @@ pub mod topic;
 
 pub mod auth;
 pub mod record;
+pub mod rules;
 
 pub mod frame;
 

@@ -133,6 +133,7 @@ mod tests {
     fn change(id: &str, old: &str, new: &str) -> ChangeEvent {
         let collection = Collection {
             key: CollectionKey(1),
+            policy: Arc::default(),
             id: "rwc_1".into(),
             name: "posts".into(),
             table: TableName {
