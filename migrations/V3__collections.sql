@@ -15,7 +15,7 @@ create table rowcast.collections (
 comment on table rowcast.collections is 'The attached tables. Change it with rowcast.attach() and rowcast.detach().';
 comment on column rowcast.collections.key is 'Names the collection in the change log; never used twice.';
 comment on column rowcast.collections.hidden_attnums is
-    'The hidden columns by number, in the same order, so that renaming one does not uncover it.';
+    'The hidden columns by number, in the same order, so that renaming one does not uncover it; 0 for one that is gone.';
 
 -- The layout every casbin adapter shares, so that other casbin tools can manage it beside us.
 -- p: v0 subject, v1 collection, v2 list or view, v3 rule ('' is public), v4 allow or deny.

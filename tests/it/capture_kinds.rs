@@ -1,7 +1,10 @@
 //! Every way in which SQL changes rows, and what subscribers are told.
 
-use crate::support::Feed;
-use crate::support::feed::line;
+use rowcast::db::{Database, DatabaseOptions};
+use rowcast::embedded::Cluster;
+
+use crate::support::feed::{line, run, text};
+use crate::support::{DEADLINE, Feed, client, cluster_options, eventually};
 
 const TABLES: &str = "
     create table authors (id text primary key, n integer default 0);
@@ -337,8 +340,8 @@ async fn truncate_in_a_transaction_that_sees_the_past_is_a_gap() {
     let mut feed = Feed::open(TABLES, &["posts/*"]).await;
     feed.run("begin isolation level repeatable read; select 1")
         .await;
-    let other = crate::support::client(&feed.database.url).await;
-    crate::support::feed::run(&other, "insert into posts values ('unseen')").await;
+    let other = client(&feed.database.url).await;
+    run(&other, "insert into posts values ('unseen')").await;
     assert_eq!(
         feed.changes("truncate posts; commit").await,
         ["create posts unseen", "resync posts "]
@@ -369,6 +372,57 @@ async fn replicated_writes_are_heard_where_that_was_asked_for() {
             "create authors z"
         ]
     );
+}
+
+#[tokio::test]
+async fn what_a_subscription_writes_is_heard_where_that_was_asked_for() {
+    let mut options = cluster_options();
+    for (name, value) in [("wal_level", "logical"), ("max_wal_senders", "4")] {
+        options.settings.push((name.to_owned(), value.to_owned()));
+    }
+    let cluster = Cluster::start(&options).unwrap();
+    let (here, there) = (cluster.url("postgres"), cluster.url("template1"));
+    rowcast::db::migrate(&Database::new(&DatabaseOptions::new(&here)).unwrap())
+        .await
+        .unwrap();
+    let (reader, writer) = (client(&here).await, client(&there).await);
+    let table = "create table posts (id integer primary key, n integer default 0)";
+    run(
+        &writer,
+        &format!("{table}; create publication p for table posts"),
+    )
+    .await;
+    run(
+        &writer,
+        "select pg_create_logical_replication_slot('it', 'pgoutput')",
+    )
+    .await;
+    run(
+        &reader,
+        &format!("{table}; select rowcast.attach('posts', include_replicated => true)"),
+    )
+    .await;
+    run(
+        &reader,
+        &format!(
+            "create subscription s connection '{there}' publication p with (create_slot = false, slot_name = 'it', copy_data = false)"
+        ),
+    )
+    .await;
+    run(
+        &writer,
+        "insert into posts values (1), (2); update posts set n = 1; delete from posts where id = 1; truncate posts",
+    )
+    .await;
+    eventually(DEADLINE, || async {
+        let logged = text(
+            &reader,
+            "select coalesce(string_agg(op::text, '' order by lsn, n), '') from rowcast.changes where collection = 1",
+        )
+        .await;
+        if logged == "IIUUDD" { Ok(()) } else { Err(logged) }
+    })
+    .await;
 }
 
 #[tokio::test]
