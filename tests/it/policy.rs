@@ -238,6 +238,8 @@ async fn the_command_explains_which_rows_decide_and_how_they_apply() {
         printed["kinds"][1]["rows"][1]["through"],
         serde_json::json!(["members/7", "staff", "role:editor"])
     );
+    let (_, _, notes) = rowcast(&database.url, &["collections"]).await;
+    assert!(notes.contains("other rows about notes, posts"), "{notes}");
     let (_, printed, _) = explain(&database.url, "notes", &["--as", "guest"]).await;
     assert!(printed.contains(r#""verdict": "locked""#), "{printed}");
     for (collection, arguments, hint) in [
@@ -254,20 +256,18 @@ async fn the_command_explains_which_rows_decide_and_how_they_apply() {
     }
 }
 
-/// Exit code, standard output and standard error.
 async fn explain(url: &str, collection: &str, arguments: &[&str]) -> (i32, String, String) {
+    let command = ["policy", "explain", "--json", "--collection", collection];
+    rowcast(url, &[&command, arguments].concat()).await
+}
+
+/// Exit code, standard output and standard error of a command.
+async fn rowcast(url: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rowcast"));
-    command
-        .args(["policy", "explain", "--json", "--collection", collection])
-        .args(arguments)
-        .env_clear()
-        .env("DATABASE_URL", url);
+    command.args(arguments).env_clear().env("DATABASE_URL", url);
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = output.await.unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    let code = output.status.code().unwrap();
+    (code, text(output.stdout), text(output.stderr))
 }

@@ -183,7 +183,6 @@ async fn a_new_rule_holds_from_the_next_change_on() {
         ),
         (
             "insert into rowcast.casbin_rule (ptype, v0, v1, v2, v3, v4) values ('p', 'anyone', 'posts', 'list', 'id = 1', 'allow')",
-            // One of two that allow is enough.
             vec!["posts: update posts a"],
         ),
         (
