@@ -108,7 +108,7 @@ impl Cli {
         match self.command {
             Command::Serve(command) => command.run(options).await,
             #[cfg(feature = "embedded")]
-            Command::Demo(arguments) => run_demo(arguments, options).await,
+            Command::Demo(arguments) => Box::pin(run_demo(arguments, options)).await,
             Command::Migrate(command) => command.run(options).await,
             Command::Attach(command) => command.run(options).await,
             Command::Detach(command) => command.run(options).await,

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+mod gate;
 mod handle;
 mod mailbox;
 mod publish;

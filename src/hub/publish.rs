@@ -2,21 +2,27 @@
 
 use std::cell::{LazyCell, OnceCell};
 
+use jiff::Timestamp;
+
 use super::HubOptions;
-use super::registry::{Registry, SubscriberKey};
+use super::gate::{Gate, auth_values};
+use super::registry::{Group, Registry, SubscriberKey};
 use crate::auth::Principal;
-use crate::catalog::{Collection, Rule};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
+use crate::rules::{AuthValues, RequestContext, Row};
 use crate::telemetry::Metrics;
-use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
+use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
 pub(super) struct Delivery<'a> {
     pub registry: &'a Registry,
     pub options: &'a HubOptions,
     pub metrics: &'a Metrics,
+    /// Of the collection that the item is about.
+    pub gate: &'a Gate,
+    pub now: Timestamp,
 }
 
 /// An event's data, encoded when somebody first needs it.
@@ -24,6 +30,8 @@ struct Encoded<'e> {
     event: &'e ChangeEvent,
     plain: OnceCell<Vec<u8>>,
     full: OnceCell<Vec<u8>>,
+    /// What the list and the view rule say to guests, where options do not matter.
+    guests: [OnceCell<bool>; 2],
 }
 
 impl<'e> Encoded<'e> {
@@ -32,6 +40,7 @@ impl<'e> Encoded<'e> {
             event,
             plain: OnceCell::new(),
             full: OnceCell::new(),
+            guests: Default::default(),
         }
     }
 
@@ -73,9 +82,13 @@ impl Delivery<'_> {
         let event = encoded.event;
         let id = event.position.as_ref().map(|Position(text)| &**text);
         for (text, group) in self.registry.groups(topic) {
-            if group.mute {
-                continue;
-            }
+            let verdict = Verdict {
+                delivery: self,
+                encoded,
+                group,
+                guard,
+                guest: OnceCell::new(),
+            };
             let frames = [Visibility::Plain, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
                     let frame = Frame::event(id, text, encoded.data(visibility));
@@ -86,7 +99,8 @@ impl Delivery<'_> {
                 })
             });
             for &key in &group.members {
-                let Some(visibility) = self.visibility(key, &event.collection, guard) else {
+                let principal = self.registry.get(key).map(|member| &member.principal);
+                let Some(visibility) = principal.and_then(|principal| verdict.of(principal)) else {
                     continue;
                 };
                 let frame = match visibility {
@@ -98,21 +112,6 @@ impl Delivery<'_> {
                 }
             }
         }
-    }
-
-    /// What a subscriber may see of a record; `None` for nothing.
-    fn visibility(
-        &self,
-        key: SubscriberKey,
-        collection: &Collection,
-        guard: Guard,
-    ) -> Option<Visibility> {
-        let principal = &self.registry.get(key)?.principal;
-        may_see(principal, collection, guard).then_some(if principal.is_superuser() {
-            Visibility::Full
-        } else {
-            Visibility::Plain
-        })
     }
 
     /// Tells everybody who waits for records of a collection that some changes will not come.
@@ -128,7 +127,9 @@ impl Delivery<'_> {
                 continue;
             };
             for &key in &group.members {
-                if self.visibility(key, &gap.collection, guard).is_some() {
+                let member = self.registry.get(key);
+                let is_superuser = member.is_some_and(|member| member.principal.is_superuser());
+                if is_superuser || self.gate.is_ever_open(guard) {
                     send(key, &frame);
                 }
             }
@@ -136,18 +137,66 @@ impl Delivery<'_> {
     }
 }
 
-/// Whether a principal passes the rule that guards a topic.
-fn may_see(principal: &Principal, collection: &Collection, guard: Guard) -> bool {
-    if principal.is_superuser() {
-        return true;
+/// What one group may see of one event.
+struct Verdict<'v> {
+    delivery: &'v Delivery<'v>,
+    encoded: &'v Encoded<'v>,
+    group: &'v Group,
+    guard: Guard,
+    /// All guests of a group see the same.
+    guest: OnceCell<bool>,
+}
+
+impl Verdict<'_> {
+    /// What a principal may see; `None` for nothing.
+    fn of(&self, principal: &Principal) -> Option<Visibility> {
+        if principal.is_superuser() {
+            let auth = auth_values(principal);
+            let passes = self.passes_filter(&self.request(auth.as_ref()), true);
+            return passes.then_some(Visibility::Full);
+        }
+        let passes = match auth_values(principal) {
+            None => *self.guest.get_or_init(|| {
+                self.guests_pass_rule() && self.passes_filter(&self.request(None), false)
+            }),
+            Some(auth) => {
+                let request = self.request(Some(&auth));
+                self.passes_rule(&request) && self.passes_filter(&request, false)
+            }
+        };
+        passes.then_some(Visibility::Plain)
     }
-    let rule = match guard {
-        Guard::List => &collection.rules.list,
-        Guard::View => &collection.rules.view,
-    };
-    match rule {
-        Rule::Public => true,
-        // Deny on doubt: what cannot be decided is denied.
-        Rule::Locked | Rule::Expression(_) => false,
+
+    fn request<'r>(&'r self, auth: Option<&'r AuthValues>) -> RequestContext<'r> {
+        let Options { query, headers } = &self.group.options;
+        RequestContext::realtime(auth, query, headers, self.delivery.now)
+    }
+
+    fn guests_pass_rule(&self) -> bool {
+        let decide = || self.passes_rule(&self.request(None));
+        if !self.delivery.gate.ignores_options(self.guard) {
+            return decide();
+        }
+        let [list, view] = &self.encoded.guests;
+        let known = match self.guard {
+            Guard::List => list,
+            Guard::View => view,
+        };
+        *known.get_or_init(decide)
+    }
+
+    fn passes_rule(&self, request: &RequestContext<'_>) -> bool {
+        let row = Row::shown(self.encoded.event);
+        let Delivery { gate, metrics, .. } = self.delivery;
+        gate.lets_pass(self.guard, row, request, metrics)
+    }
+
+    fn passes_filter(&self, request: &RequestContext<'_>, superuser: bool) -> bool {
+        let Group {
+            filter, options, ..
+        } = self.group;
+        let event = self.encoded.event;
+        let row = Row::shown(event);
+        filter.lets_pass(&event.collection, row, options, request, superuser)
     }
 }

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::HubOptions;
+use super::gate::Gates;
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::mailbox::{ClientId, Mailbox};
 use super::publish::Delivery;
@@ -24,6 +26,7 @@ pub struct Hub {
     options: HubOptions,
     metrics: Metrics,
     registry: Registry,
+    gates: Gates,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -39,6 +42,7 @@ impl Hub {
             options,
             metrics,
             registry: Registry::default(),
+            gates: Gates::default(),
             commands,
             departures,
             departing,
@@ -123,10 +127,13 @@ impl Hub {
         let began = Instant::now();
         let mut overrun = Vec::new();
         for item in items {
+            self.gates.prepare(item.collection());
             let delivery = Delivery {
                 registry: &self.registry,
                 options: &self.options,
                 metrics: &self.metrics,
+                gate: self.gates.of(item.collection()),
+                now: Timestamp::now(),
             };
             delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
         }
