@@ -15,6 +15,16 @@ pub enum FeedItem {
     Gap(Gap),
 }
 
+impl FeedItem {
+    /// The collection it is about.
+    pub fn collection(&self) -> &Arc<Collection> {
+        match self {
+            Self::Change(event) => &event.collection,
+            Self::Gap(gap) => &gap.collection,
+        }
+    }
+}
+
 /// One committed change to one record.
 #[derive(Debug)]
 pub struct ChangeEvent {

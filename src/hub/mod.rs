@@ -8,6 +8,7 @@
 mod access;
 #[cfg(test)]
 pub(crate) mod fake;
+mod filter;
 mod handle;
 mod mailbox;
 mod publish;

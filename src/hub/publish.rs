@@ -2,13 +2,15 @@
 
 use std::cell::{LazyCell, OnceCell};
 
+use jiff::Timestamp;
+
 use super::HubOptions;
-use super::access::Access;
-use super::registry::{Registry, SubscriberKey};
-use crate::catalog::Collection;
+use super::access::{Access, auth_values};
+use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
+use crate::rules::{AuthValues, RequestContext, Row};
 use crate::telemetry::Metrics;
 use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
 
@@ -18,6 +20,7 @@ pub(super) struct Delivery<'a> {
     pub access: &'a Access,
     pub options: &'a HubOptions,
     pub metrics: &'a Metrics,
+    pub now: Timestamp,
 }
 
 /// An event's data, encoded when somebody first needs it.
@@ -74,9 +77,13 @@ impl Delivery<'_> {
         let event = encoded.event;
         let id = event.position.as_ref().map(|Position(text)| &**text);
         for (text, group) in self.registry.groups(topic) {
-            if group.mute {
-                continue;
-            }
+            let verdict = Verdict {
+                delivery: self,
+                event,
+                group,
+                guard,
+                guest: OnceCell::new(),
+            };
             let frames = [Visibility::Plain, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
                     let frame = Frame::event(id, text, encoded.data(visibility));
@@ -87,7 +94,9 @@ impl Delivery<'_> {
                 })
             });
             for &key in &group.members {
-                let Some(visibility) = self.visibility(key, &event.collection, guard) else {
+                let subscriber = self.registry.get(key);
+                let Some(visibility) = subscriber.and_then(|subscriber| verdict.of(subscriber))
+                else {
                     continue;
                 };
                 let frame = match visibility {
@@ -99,23 +108,6 @@ impl Delivery<'_> {
                 }
             }
         }
-    }
-
-    /// What a subscriber may see of a record; `None` for nothing.
-    fn visibility(
-        &self,
-        key: SubscriberKey,
-        collection: &Collection,
-        guard: Guard,
-    ) -> Option<Visibility> {
-        let subscriber = self.registry.get(key)?;
-        if !self.access.may_see(&subscriber.member, collection, guard) {
-            return None;
-        }
-        Some(match subscriber.principal.is_superuser() {
-            true => Visibility::Full,
-            false => Visibility::Plain,
-        })
     }
 
     /// Tells everybody who waits for records of a collection that some changes will not come.
@@ -131,10 +123,55 @@ impl Delivery<'_> {
                 continue;
             };
             for &key in &group.members {
-                if self.visibility(key, &gap.collection, guard).is_some() {
+                let concerns = |subscriber: &Subscriber| {
+                    let Subscriber { member, .. } = subscriber;
+                    self.access.may_ever_pass(member, &gap.collection, guard)
+                };
+                if self.registry.get(key).is_some_and(concerns) {
                     send(key, &frame);
                 }
             }
         }
+    }
+}
+
+/// What one group may see of one event.
+struct Verdict<'v> {
+    delivery: &'v Delivery<'v>,
+    event: &'v ChangeEvent,
+    group: &'v Group,
+    guard: Guard,
+    /// All guests of a group see the same.
+    guest: OnceCell<bool>,
+}
+
+impl Verdict<'_> {
+    /// What a subscriber may see; `None` for nothing.
+    fn of(&self, subscriber: &Subscriber) -> Option<Visibility> {
+        let passes = match auth_values(&subscriber.principal) {
+            None => *self.guest.get_or_init(|| self.passes(subscriber, None)),
+            auth => self.passes(subscriber, auth.as_ref()),
+        };
+        passes.then_some(match subscriber.principal.is_superuser() {
+            true => Visibility::Full,
+            false => Visibility::Plain,
+        })
+    }
+
+    fn passes(&self, subscriber: &Subscriber, auth: Option<&AuthValues>) -> bool {
+        let Group {
+            filter, options, ..
+        } = self.group;
+        let Delivery {
+            access,
+            metrics,
+            now,
+            ..
+        } = self.delivery;
+        let request = RequestContext::realtime(auth, &options.query, &options.headers, *now);
+        let (collection, row) = (&self.event.collection, Row::shown(self.event));
+        let superuser = subscriber.principal.is_superuser();
+        access.lets_pass(&subscriber.member, self.guard, row, &request, metrics)
+            && filter.lets_pass(collection, row, options, &request, superuser)
     }
 }

@@ -9,11 +9,12 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use super::access::member_of;
+use super::filter::Filter;
 use super::mailbox::ClientId;
 use crate::auth::Principal;
 use crate::frame::Frame;
 use crate::policy::Member;
-use crate::topic::Subscription;
+use crate::topic::{Options, Subscription};
 
 /// A subscriber's place in the registry; given anew after it left.
 pub(super) type SubscriberKey = usize;
@@ -34,8 +35,10 @@ pub(super) struct Subscriber {
 #[derive(Default)]
 pub(super) struct Group {
     pub members: IndexSet<SubscriberKey>,
-    /// The subscription asks for something that cannot be decided, so it never fires.
-    pub mute: bool,
+    /// What they ask for beside the topic.
+    pub options: Options,
+    /// The filter among the options, if any.
+    pub filter: Filter,
 }
 
 /// All subscribers and their subscriptions.
@@ -125,8 +128,8 @@ impl Registry {
             let group = groups
                 .entry(Arc::clone(subscription.text()))
                 .or_insert_with(|| Group {
-                    members: IndexSet::new(),
-                    mute: is_undecidable(&subscription),
+                    options: subscription.options().clone(),
+                    ..Group::default()
                 });
             if group.members.insert(key) {
                 self.subscriptions += 1;
@@ -169,13 +172,6 @@ impl Registry {
             }
         }
     }
-}
-
-/// Whether a subscription asks for a selection that nobody here can make. Sending everything instead
-/// would be wrong, so it gets nothing, like a filter that PocketBase cannot read.
-fn is_undecidable(subscription: &Subscription) -> bool {
-    let filter = subscription.options().query.get("filter");
-    filter.is_some_and(|filter| !filter.is_empty())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -131,6 +132,7 @@ impl Hub {
                 access: &self.access,
                 options: &self.options,
                 metrics: &self.metrics,
+                now: Timestamp::now(),
             };
             delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
         }

@@ -168,6 +168,17 @@ impl PolicyRows {
         Ok(rows)
     }
 
+    /// Rules for everybody, as `rowcast.attach()` writes them; for the tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn for_everybody(rules: &[(&str, &str, &str)]) -> Self {
+        let mut rows = Self::default();
+        for (id, (collection, kind, rule)) in (1..).zip(rules) {
+            let values = ["anyone", collection, kind, rule, "allow", ""].map(str::to_owned);
+            rows.add(id, "p", &values);
+        }
+        rows
+    }
+
     /// Takes in one row of the table.
     pub(super) fn add(&mut self, id: i64, ptype: &str, values: &Values) {
         let why = match ptype {

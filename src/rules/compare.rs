@@ -1,5 +1,6 @@
 //! Equality and order as PocketBase has them on SQLite (contract, section 5.5).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::ast::{Operator, Sign};
@@ -134,11 +135,12 @@ fn is(left: &Side<'_>, right: &Side<'_>) -> bool {
 
 /// Equality with NULL as `''`, which is an expression and so forgets what columns they were.
 fn is_folded(left: &Side<'_>, right: &Side<'_>) -> bool {
-    let folded = |side: &Side<'_>| match &side.value {
-        Value::Null => Value::text(""),
-        value => value.clone().into_static(),
-    };
-    order_values(&folded(left), &folded(right)).is_some_and(Ordering::is_eq)
+    order_values(folded(&left.value), folded(&right.value)).is_some_and(Ordering::is_eq)
+}
+
+fn folded<'s, 'v>(value: &'s Value<'v>) -> &'s Value<'v> {
+    const BLANK: &Value<'_> = &Value::Text(Cow::Borrowed(""));
+    if value.is_null() { BLANK } else { value }
 }
 
 /// The order of two sides after each column had its say; `None` if one is NULL.
@@ -149,16 +151,24 @@ fn order(left: &Side<'_>, right: &Side<'_>) -> Option<Ordering> {
         (Affinity::Text, _) | (_, Affinity::Text) => Affinity::Text,
         (Affinity::None, Affinity::None) => Affinity::None,
     };
-    let applied = |side: &Side<'_>| match (affinity, &side.value) {
-        (Affinity::Numeric, value) => value.clone().numeric().into_static(),
-        (Affinity::Text, value @ (Value::Integer(_) | Value::Real(_))) => value
-            .to_text()
-            .map_or(Value::Null, |text| Value::text(text.into_owned())),
-        (_, value) => value.clone().into_static(),
-    };
     match affinity {
         Affinity::None => order_values(&left.value, &right.value),
-        Affinity::Text | Affinity::Numeric => order_values(&applied(left), &applied(right)),
+        Affinity::Text | Affinity::Numeric => {
+            order_values(&applied(affinity, left), &applied(affinity, right))
+        }
+    }
+}
+
+/// What a column makes of a value.
+fn applied<'s>(affinity: Affinity, side: &'s Side<'_>) -> Value<'s> {
+    let value = side.value.borrowed();
+    match (affinity, &value) {
+        (Affinity::Numeric, _) => value.numeric(),
+        (Affinity::Text, Value::Integer(_) | Value::Real(_)) => {
+            let text = side.value.to_text();
+            text.map_or(Value::Null, Value::Text)
+        }
+        _ => value,
     }
 }
 
@@ -209,7 +219,7 @@ fn like(left: &Side<'_>, right: &Side<'_>, budget: &Budget) -> Result<Option<boo
 }
 
 /// A bound number is written by Go before it becomes a pattern: without an idle fraction.
-fn go_text<'v>(value: &Value<'v>) -> Option<std::borrow::Cow<'v, str>> {
+fn go_text<'v>(value: &Value<'v>) -> Option<Cow<'v, str>> {
     match value {
         Value::Real(real) => Some(real.to_string().into()),
         Value::Null | Value::Integer(_) | Value::Text(_) => None,

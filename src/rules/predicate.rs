@@ -77,6 +77,19 @@ pub enum Undecidable {
     TooMuchWork,
 }
 
+impl Undecidable {
+    /// The word used in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::OtherCollection => "other_collection",
+            Self::FieldMissing { .. } => "field_missing",
+            Self::Unreadable { .. } => "unreadable",
+            Self::AuthRelation { .. } => "needs_query",
+            Self::TooMuchWork => "too_much_work",
+        }
+    }
+}
+
 impl From<Exhausted> for Undecidable {
     fn from(Exhausted: Exhausted) -> Self {
         Self::TooMuchWork

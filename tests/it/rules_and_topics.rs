@@ -17,7 +17,7 @@ const TABLES: &str = "
 
 const WRITES: &str = "
     insert into posts values ('a', 't', 'hush'); insert into notes values ('a');
-    insert into locked values ('a'); insert into ruled values ('a');";
+    insert into locked values ('a'); insert into ruled values ('a'), ('b');";
 
 const TOPICS: [&str; 10] = [
     "posts", "posts/*", "posts/a", "notes", "notes/a", "locked/*", "locked/a", "ruled", "ruled/a",
@@ -59,10 +59,13 @@ async fn rules_decide_topic_by_topic_and_superusers_pass() {
         heard(&mut feed.stream).await,
         [
             "*: create posts a",
+            "*: create ruled a",
             "notes/a: create notes a",
             "posts/*: create posts a",
             "posts/a: create posts a",
-            "posts: create posts a"
+            "posts: create posts a",
+            "ruled/a: create ruled a",
+            "ruled: create ruled a",
         ]
     );
     assert_eq!(
@@ -72,6 +75,7 @@ async fn rules_decide_topic_by_topic_and_superusers_pass() {
             "*: create notes a",
             "*: create posts a",
             "*: create ruled a",
+            "*: create ruled b",
             "locked/*: create locked a",
             "locked/a: create locked a",
             "notes/a: create notes a",
@@ -81,6 +85,7 @@ async fn rules_decide_topic_by_topic_and_superusers_pass() {
             "posts: create posts a",
             "ruled/a: create ruled a",
             "ruled: create ruled a",
+            "ruled: create ruled b",
         ]
     );
     let secrets = |stream: &Sse| {
@@ -91,6 +96,66 @@ async fn rules_decide_topic_by_topic_and_superusers_pass() {
             .count()
     };
     assert_eq!((secrets(&feed.stream), secrets(&root)), (0, 4));
+}
+
+fn with_options(topic: &str, options: &str) -> String {
+    format!("{topic}?options={options}")
+}
+
+#[tokio::test]
+async fn filters_and_options_decide_beside_the_rule() {
+    let filtered = |topic, filter: &str| {
+        let filter = filter.replace('"', "\\\"");
+        with_options(topic, &format!(r#"{{"query":{{"filter":"{filter}"}}}}"#))
+    };
+    let texts = [
+        filtered("posts", "title ~ 'T'"),
+        filtered("posts/*", "title = 'other' || id = 'b'"),
+        filtered("posts/a", "title = 't'"),
+        filtered("posts", "secret = 'hush'"),
+        filtered("posts", "title ="),
+        filtered("posts", "@request.auth.id = ''"),
+        filtered("posts", ""),
+        filtered("locked", "id = 'a'"),
+        filtered("ruled", "id != 'a'"),
+        with_options("shared", r#"{"query":{"key":"b"}}"#),
+        with_options("shared", r#"{"headers":{"X-Key":"a"}}"#),
+        "shared".to_owned(),
+        "broken".to_owned(),
+    ];
+    let topics: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let tables = format!(
+        "{TABLES}
+        create table shared (id text primary key);
+        create table broken (id text primary key);
+        select rowcast.attach('shared', list_rule => '@request.query.key = id || @request.headers.x_key = id');
+        select rowcast.attach('broken', list_rule => 'idd != \"a\"');"
+    );
+    let mut feed = Feed::open(&tables, &topics).await;
+    feed.run(WRITES).await;
+    feed.run(
+        "insert into posts values ('b', 'u'); insert into shared values ('a'), ('b');
+         insert into broken values ('x')",
+    )
+    .await;
+    feed.mark().await;
+    let heard = heard(&mut feed.stream).await;
+    let mut expected = [
+        format!("{}: create posts a", texts[0]),
+        format!("{}: create posts b", texts[1]),
+        format!("{}: create posts a", texts[2]),
+        format!("{}: create posts a", texts[6]),
+        format!("{}: create posts b", texts[6]),
+        format!("{}: create shared b", texts[9]),
+        format!("{}: create shared a", texts[10]),
+    ];
+    expected.sort();
+    assert_eq!(heard, expected);
+    let metrics = rowcast::telemetry::Metrics::encode(&feed.server.metrics);
+    assert!(
+        metrics.contains("rowcast_rule_errors_total{reason=\"invalid\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
