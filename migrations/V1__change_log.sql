@@ -35,7 +35,7 @@ comment on column rowcast.changes.lsn is
 comment on column rowcast.changes.n is 'Place within its statement, from 1.';
 comment on column rowcast.changes.collection is 'rowcast.collections.key; 0 for control rows.';
 comment on column rowcast.changes.op is
-    'I, U, D: insert, update, delete. T: more rows were truncated than are listed. '
+    'I, U, D: insert, update, delete; in small letters where a trigger''s statement did it. T: more rows were truncated than are listed. '
     'C: the catalog or the policy changed. R: a slot was emptied, new tells which transactions it held.';
 
 do $$
@@ -51,17 +51,26 @@ begin
     end loop;
 end $$;
 
+create function rowcast.current_database_oid() returns oid
+language sql stable set search_path = pg_catalog, pg_temp
+as $$ select oid from pg_database where datname = current_database() $$;
+comment on function rowcast.current_database_oid() is 'The number of this database within its cluster.';
+
 -- What is true of the log as a whole; one row.
 create table rowcast.log_state (
     only_row boolean primary key default true check (only_row),
     incarnation text not null default substr(md5(gen_random_uuid()::text), 1, 8),
     system_identifier bigint not null default (pg_control_system()).system_identifier,
+    database_oid oid not null default rowcast.current_database_oid(),
+    changes_oid oid not null default 'rowcast.changes'::regclass,
     slot_opened timestamptz not null default now()
 );
 comment on column rowcast.log_state.incarnation is
     'Changes when continuity is broken; part of every position.';
 comment on column rowcast.log_state.system_identifier is
-    'The cluster this log was written in; another one means the log came with a dump and says nothing.';
+    'The cluster this log was written in; another one means that the log was copied here and says nothing.';
+comment on column rowcast.log_state.database_oid is 'The database it was written in; another one means the same.';
+comment on column rowcast.log_state.changes_oid is 'The table it was written to; another one means that it came with a dump.';
 insert into rowcast.log_state default values;
 
 -- Settings the triggers and functions read; the server writes its own configuration here.

@@ -41,7 +41,8 @@ comment on function rowcast.guard_size(bigint) is 'Closes the log when its curre
 
 -- Four trigger functions, each in two variants. The plain one serves tables whose values have one
 -- text form whatever the session's settings; the pinned one costs more and serves tables with
--- intervals, bytea or ranges of times, whose text would otherwise depend on the writer's session.
+-- intervals, bytea, ranges of times or names of objects, whose text would otherwise depend on the
+-- writer's session.
 do $migration$
 declare
     variant record;
@@ -52,14 +53,29 @@ declare
     slot bigint := pg_catalog.pg_sequence_last_value('rowcast.log_slot');
     lsn pg_catalog.pg_lsn := pg_catalog.pg_current_wal_insert_lsn();
     bell bigint;
+    float_digits pg_catalog.text;
+    changed boolean;
+    -- A statement of another trigger. Its rows come before those of the statement that fired that trigger,
+    -- though they were written after them; small letters tell the reader to look at the order.
+    nested boolean := pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
 begin
-    if slot operator(pg_catalog.=) 0 then
+    -- Null in a copy of the schema without its data: nobody opened a log there.
+    if coalesce(slot, 0) operator(pg_catalog.=) 0 then
         return null;
+    end if;
+    -- Fewer digits than a number has, which old programs ask for, would reach the clients.
+    if pg_catalog.current_setting('extra_float_digits')::pg_catalog.int4 operator(pg_catalog.<) 1 then
+        float_digits := pg_catalog.current_setting('extra_float_digits');
+        perform pg_catalog.set_config('extra_float_digits', '1', true);
     end if;
 $body$;
     tail constant text := $body$
+    changed := found;
+    if float_digits is not null then
+        perform pg_catalog.set_config('extra_float_digits', float_digits, true);
+    end if;
     -- A statement that changed nothing must stay a reading one: no transaction id, no ring.
-    if not found then
+    if not changed then
         return null;
     end if;
     -- Read after the transaction has its number: the reader relies on this order.
@@ -78,13 +94,15 @@ begin
     for variant in
         select * from (values
             ('', ''),
-            ('_pinned', 'set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex')
+            ('_pinned', 'set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex '
+                'set search_path = pg_catalog, pg_temp')
         ) v (suffix, settings)
     loop
         execute format('create function rowcast.capture_insert%s() returns trigger language plpgsql security definer %s as %L',
             variant.suffix, variant.settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
-    select slot, pg_catalog.pg_current_xact_id(), lsn, pg_catalog.row_number() over (), tg_argv[0]::pg_catalog.int4, 'I',
+    select slot, pg_catalog.pg_current_xact_id(), lsn, pg_catalog.row_number() over (), tg_argv[0]::pg_catalog.int4,
+        case when nested then 'i'::pg_catalog."char" else 'I'::pg_catalog."char" end,
         pg_catalog.row_to_json(r.*)
     from rowcast_new r;
 $body$ || tail);
@@ -92,7 +110,8 @@ $body$ || tail);
         execute format('create function rowcast.capture_delete%s() returns trigger language plpgsql security definer %s as %L',
             variant.suffix, variant.settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, old)
-    select slot, pg_catalog.pg_current_xact_id(), lsn, pg_catalog.row_number() over (), tg_argv[0]::pg_catalog.int4, 'D',
+    select slot, pg_catalog.pg_current_xact_id(), lsn, pg_catalog.row_number() over (), tg_argv[0]::pg_catalog.int4,
+        case when nested then 'd'::pg_catalog."char" else 'D'::pg_catalog."char" end,
         pg_catalog.row_to_json(r.*)
     from rowcast_old r;
 $body$ || tail);
@@ -102,7 +121,8 @@ $body$ || tail);
         execute format('create function rowcast.capture_update%s() returns trigger language plpgsql security definer %s as %L',
             variant.suffix, variant.settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, old, new)
-    select slot, pg_catalog.pg_current_xact_id(), lsn, coalesce(o.n, p.n), tg_argv[0]::pg_catalog.int4, 'U', o.image, p.image
+    select slot, pg_catalog.pg_current_xact_id(), lsn, coalesce(o.n, p.n), tg_argv[0]::pg_catalog.int4,
+        case when nested then 'u'::pg_catalog."char" else 'U'::pg_catalog."char" end, o.image, p.image
     from (select pg_catalog.row_number() over () as n, pg_catalog.row_to_json(r.*) as image from rowcast_old r) o
     full join (select pg_catalog.row_number() over () as n, pg_catalog.row_to_json(r.*) as image from rowcast_new r) p
         on o.n operator(pg_catalog.=) p.n;
@@ -114,9 +134,8 @@ $body$ || tail);
             variant.suffix, variant.settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, old, new) values (
         slot, pg_catalog.pg_current_xact_id(), lsn, 1, tg_argv[0]::pg_catalog.int4,
-        case when tg_op operator(pg_catalog.=) 'INSERT' then 'I'::pg_catalog."char"
-            when tg_op operator(pg_catalog.=) 'UPDATE' then 'U'::pg_catalog."char"
-            else 'D'::pg_catalog."char" end,
+        case when nested then pg_catalog.lower(pg_catalog.left(tg_op, 1)) else pg_catalog.left(tg_op, 1) end
+            ::pg_catalog."char",
         case when tg_op operator(pg_catalog.<>) 'INSERT' then pg_catalog.row_to_json(old) end,
         case when tg_op operator(pg_catalog.<>) 'DELETE' then pg_catalog.row_to_json(new) end);
 $body$ || tail);
@@ -142,24 +161,38 @@ as $$
 declare
     slot bigint := pg_sequence_last_value('rowcast.log_slot');
     bell bigint;
-    row_limit bigint;
+    row_limit bigint := coalesce((select value from rowcast.settings where name = 'truncate_rows_max'), 0);
     listed bigint;
     part regclass;
 begin
-    if slot = 0 then
+    if coalesce(slot, 0) = 0 then
         return null;
     end if;
-    select value into row_limit from rowcast.settings where name = 'truncate_rows_max';
+    -- A partition that was detached keeps this trigger and is nobody's business any more.
+    if not exists (
+        select from rowcast.collections c
+        where c.key = tg_argv[0]::int and (c.relation = tg_relid
+            or c.relation in (select relid from pg_partition_ancestors(tg_relid))))
+    then
+        return null;
+    end if;
+    -- A transaction that sees an older state than the one it empties cannot list it.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        row_limit := -1;
+    end if;
     for part in
+        -- Leaves that no trigger nearer than this one speaks for.
         select t.relid from pg_partition_tree(tg_relid) t
-        where t.isleaf and (t.relid = tg_relid or not exists (
-            select from pg_trigger g
-            where g.tgrelid = t.relid and g.tgfoid = 'rowcast.capture_truncate'::regproc))
+        where t.isleaf and tg_relid = (
+            select a.relid from pg_partition_ancestors(t.relid) with ordinality a (relid, place)
+            where exists (select from pg_trigger g
+                where g.tgrelid = a.relid and g.tgfoid = 'rowcast.capture_truncate'::regproc)
+            order by a.place limit 1)
         union all
         select tg_relid where not exists (select from pg_partition_tree(tg_relid))
     loop
         -- What this role may not read in full it cannot list.
-        if has_table_privilege(part, 'select') and not row_security_active(part) then
+        if row_limit >= 0 and has_table_privilege(part, 'select') and not row_security_active(part) then
             execute format('select count(*) from (select from only %s limit %s) r', part, row_limit + 1) into listed;
         else
             listed := row_limit + 1;
@@ -191,7 +224,7 @@ declare
     slot bigint := pg_sequence_last_value('rowcast.log_slot');
     bell bigint;
 begin
-    if slot = 0 then
+    if coalesce(slot, 0) = 0 then
         return;
     end if;
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
@@ -267,7 +300,7 @@ begin
     if not pg_try_advisory_xact_lock(x'726f7763'::int, 2) then
         return 'busy';
     end if;
-    if slot = 0 then
+    if coalesce(slot, 0) = 0 then
         return 'closed';
     end if;
     select slot_opened into opened from rowcast.log_state;
@@ -297,33 +330,59 @@ end $$;
 comment on function rowcast.rotate(interval, bigint, bigint) is
     'Trims the change log: rotated, kept (nothing to do), waiting (a writer holds the oldest slot), busy (another node does it), closed.';
 
--- Start of a server: a log that was closed, or came here with a dump, is emptied and starts anew.
+-- Start of a server: a log that was closed, or was copied here, is emptied and starts anew.
 create function rowcast.open_log() returns text
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '5s'
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s'
 as $$
 declare
+    state rowcast.log_state;
     cluster bigint := (select system_identifier from pg_control_system());
     reason text;
+    opened integer;
 begin
     perform pg_advisory_xact_lock(x'726f7763'::int, 2);
+    select * into state from rowcast.log_state;
     reason := case
-        when (select system_identifier from rowcast.log_state) <> cluster then 'another cluster'
-        when pg_sequence_last_value('rowcast.log_slot') = 0 then 'closed'
+        when state.system_identifier <> cluster then 'another cluster'
+        when state.database_oid <> rowcast.current_database_oid() then 'another database'
+        when state.changes_oid <> 'rowcast.changes'::regclass then 'restored'
+        when coalesce(pg_sequence_last_value('rowcast.log_slot'), 0) = 0 then 'closed'
     end;
     if reason is null then
+        perform rowcast.tend_hidden();
         return 'open';
     end if;
-    truncate rowcast.changes;
-    update rowcast.log_state
-    set incarnation = substr(md5(gen_random_uuid()::text), 1, 8), system_identifier = cluster, slot_opened = now();
-    -- Readers that are at work now must know; no position they hold means anything any more.
-    insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
-    values (1, pg_current_xact_id(), pg_current_wal_insert_lsn(), 1, 0, 'R', 'everything');
-    perform setval('rowcast.log_slot', 1);
+    for slot in 1..4 loop
+        begin
+            -- Writers queue behind us for so long at most.
+            perform set_config('lock_timeout', '100ms', true);
+            execute format('lock table rowcast.changes_%s in access exclusive mode', slot);
+            execute format('truncate rowcast.changes_%s', slot);
+            opened := coalesce(opened, slot);
+        exception when lock_not_available then
+            -- A long transaction has written to it. What it wrote in this very log is true; what was
+            -- copied here would be told as news one day.
+            if reason <> 'closed' then
+                raise;
+            end if;
+        end;
+    end loop;
+    if opened is null then
+        raise exception 'rowcast: the change log cannot be started anew: transactions that wrote to it are still open'
+            using errcode = 'lock_not_available', hint = 'Look for long transactions in pg_stat_activity.';
+    end if;
+    insert into rowcast.log_state default values
+    on conflict (only_row) do update
+    set incarnation = excluded.incarnation, system_identifier = excluded.system_identifier,
+        database_oid = excluded.database_oid, changes_oid = excluded.changes_oid, slot_opened = excluded.slot_opened;
+    perform setval('rowcast.log_slot', opened);
+    -- Readers that are at work now must know, asleep or not: no position they hold means anything any more.
+    perform rowcast.log_control('R', 'everything');
+    perform rowcast.tend_hidden();
     return reason;
 end $$;
 comment on function rowcast.open_log() is
-    'Makes the log ready for reading: open (it was), or why it was emptied: closed, another cluster.';
+    'Makes the log ready for reading: open (it was), or why it was emptied: closed, another cluster, another database, restored.';
 
 -- What a reader needs to know when it connects: the epoch of positions.
 create function rowcast.epoch() returns text

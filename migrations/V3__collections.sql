@@ -15,7 +15,7 @@ create table rowcast.collections (
 comment on table rowcast.collections is 'The attached tables. Change it with rowcast.attach() and rowcast.detach().';
 comment on column rowcast.collections.key is 'Names the collection in the change log; never used twice.';
 comment on column rowcast.collections.hidden_attnums is
-    'The hidden columns by number, so that renaming one does not uncover it.';
+    'The hidden columns by number, in the same order, so that renaming one does not uncover it; 0 for one that is gone.';
 
 -- The layout every casbin adapter shares, so that other casbin tools can manage it beside us.
 -- p: v0 subject, v1 collection, v2 list or view, v3 rule ('' is public), v4 allow or deny.
@@ -70,15 +70,18 @@ $$;
 comment on function rowcast.key_columns(regclass) is
     'Numbers of the columns that identify a row, or null if nothing does.';
 
--- Whether a type's text depends on the writer's session (DateStyle, IntervalStyle, TimeZone, bytea_output).
+-- Whether a type's text depends on the writer's session (DateStyle, IntervalStyle, TimeZone, bytea_output,
+-- search_path).
 create function rowcast.needs_pinning(relation regclass) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-    with recursive used (type) as (
-        select atttypid from pg_attribute
+    with recursive used (type, in_key) as (
+        -- The key becomes the record's id, which must not depend on the writer's time zone.
+        select atttypid, attnum = any (coalesce(rowcast.key_columns(needs_pinning.relation), '{}'))
+        from pg_attribute
         where attrelid = needs_pinning.relation and attnum > 0 and not attisdropped
         union
-        select inner_type from used
+        select inner_type, used.in_key from used
         join pg_type t on t.oid = used.type
         cross join lateral (
             select t.typbasetype where t.typtype = 'd'
@@ -91,43 +94,50 @@ as $$
     select exists (
         select from used
         left join pg_range r on used.type in (r.rngtypid, r.rngmultitypid)
-        where used.type in ('interval'::regtype, 'bytea'::regtype)
-            or r.rngsubtype in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype))
-        -- The key becomes the record's id, which must not depend on the writer's time zone.
-        or exists (
-            select from pg_attribute a
-            where a.attrelid = needs_pinning.relation and a.attnum = any (rowcast.key_columns(needs_pinning.relation))
-                and a.atttypid = 'timestamptz'::regtype)
+        where used.type in ('interval'::regtype, 'bytea'::regtype,
+                'regclass'::regtype, 'regcollation'::regtype, 'regconfig'::regtype, 'regdictionary'::regtype,
+                'regoper'::regtype, 'regoperator'::regtype, 'regproc'::regtype, 'regprocedure'::regtype,
+                'regtype'::regtype)
+            or r.rngsubtype in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
+            or used.in_key and used.type = 'timestamptz'::regtype)
 $$;
 comment on function rowcast.needs_pinning(regclass) is
     'Whether the table has values whose text depends on the writer''s session settings.';
 
 -- Locks a table against writers, in short tries, so that nobody queues behind us for long.
-create function rowcast.lock_briefly(relation regclass, mode text) returns void
+create function rowcast.lock_briefly(relation regclass, mode text, tries integer default 50) returns void
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 as $$
 begin
-    for attempt in 1..50 loop
+    for attempt in 1..tries loop
         begin
             execute format('lock table %s in %s mode', relation, mode);
             return;
-        exception when lock_not_available then
-            perform pg_sleep(0.02 + random() * 0.1);
+        exception
+            when lock_not_available then
+                perform pg_sleep(case when attempt < tries then 0.02 + random() * 0.1 else 0 end);
+            -- The right to create triggers does not hold the right to lock; then the statement that needs
+            -- the lock takes it.
+            when insufficient_privilege then
+                return;
         end;
     end loop;
-    raise exception 'rowcast: % is busy: its lock was not free in 50 tries of 100 ms', relation
+    raise exception 'rowcast: % is busy: its lock was not free in % tries of 100 ms', relation, tries
         using errcode = 'lock_not_available',
             hint = 'Nothing was changed. Look for long transactions in pg_stat_activity, or try again at a quieter time.';
 end $$;
-comment on function rowcast.lock_briefly(regclass, text) is 'Takes a table lock without making writers queue for more than 100 ms at a time.';
+comment on function rowcast.lock_briefly(regclass, text, integer) is
+    'Takes a table lock without making writers queue for more than 100 ms at a time.';
 
 -- The triggers a table must have, one row each.
-create function rowcast.wanted_triggers(relation regclass)
+create function rowcast.wanted_triggers(relation regclass, include_replicated boolean)
     returns table (owner regclass, trigger name, event text, function regprocedure)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     with target as (
-        select c.relkind = 'p' as partitioned,
+        -- Row triggers serve partitioned tables, and tables that a subscription writes to: logical
+        -- replication fires no statement triggers.
+        select c.relkind = 'p' or include_replicated as by_row,
             case when rowcast.needs_pinning(c.oid) then '_pinned' else '' end as suffix
         from pg_class c where c.oid = wanted_triggers.relation
     )
@@ -139,11 +149,11 @@ as $$
             'after update on %s referencing old table as rowcast_old new table as rowcast_new for each statement'),
         ('zz_rowcast_delete', 'capture_delete', 'after delete on %s referencing old table as rowcast_old for each statement')
     ) v (trigger, function, event)
-    where not partitioned
+    where not by_row
     union all
     select wanted_triggers.relation, 'zz_rowcast_row', 'after insert or update or delete on %s for each row',
         format('rowcast.capture_row%s()', suffix)::regprocedure
-    from target where partitioned
+    from target where by_row
     union all
     -- TRUNCATE triggers are not copied to partitions, so each gets its own.
     select part, 'zz_rowcast_truncate', 'before truncate on %s for each statement', 'rowcast.capture_truncate()'::regprocedure
@@ -153,27 +163,38 @@ as $$
         select t.relid from pg_partition_tree(wanted_triggers.relation) t
     ) parts
 $$;
-comment on function rowcast.wanted_triggers(regclass) is 'The triggers that capture a table and its partitions.';
+comment on function rowcast.wanted_triggers(regclass, boolean) is 'The triggers that capture a table and its partitions.';
 
-create function rowcast.ensure_triggers(relation regclass, key integer, include_replicated boolean)
+create function rowcast.ensure_triggers(relation regclass, key integer, include_replicated boolean, tries integer default 50)
     returns integer
-language plpgsql set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 as $$
+#variable_conflict use_variable
 declare
     wanted record;
     present record;
+    surplus name;
     mode "char" := case when include_replicated then 'A' else 'O' end;
     made integer := 0;
 begin
-    for wanted in select * from rowcast.wanted_triggers(relation) loop
+    for surplus in
+        select g.tgname from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where g.tgrelid = relation and g.tgparentid = 0 and f.pronamespace = 'rowcast'::regnamespace
+            and g.tgname not in (
+                select w.trigger from rowcast.wanted_triggers(relation, include_replicated) w where w.owner = relation)
+    loop
+        perform rowcast.lock_briefly(relation, 'access exclusive', tries);
+        execute format('drop trigger %I on %s', surplus, relation);
+    end loop;
+    for wanted in select * from rowcast.wanted_triggers(relation, include_replicated) loop
         select g.tgfoid, g.tgenabled, encode(g.tgargs, 'escape') as arguments into present
         from pg_trigger g where g.tgrelid = wanted.owner and g.tgname = wanted.trigger;
         if not found then
-            perform rowcast.lock_briefly(wanted.owner, 'share row exclusive');
+            perform rowcast.lock_briefly(wanted.owner, 'share row exclusive', tries);
         elsif present.tgfoid = wanted.function and present.tgenabled = mode and present.arguments = key || '\000' then
             continue;
         else
-            perform rowcast.lock_briefly(wanted.owner, 'access exclusive');
+            perform rowcast.lock_briefly(wanted.owner, 'access exclusive', tries);
             execute format('drop trigger %I on %s', wanted.trigger, wanted.owner);
         end if;
         execute format('create trigger %I ' || wanted.event || ' execute function %s(%L)',
@@ -185,7 +206,7 @@ begin
     end loop;
     return made;
 end $$;
-comment on function rowcast.ensure_triggers(regclass, integer, boolean) is
+comment on function rowcast.ensure_triggers(regclass, integer, boolean, integer) is
     'Creates the capturing triggers a table or its partitions lack, and returns how many.';
 
 -- Refuses what cannot be captured, with a message that says what to do instead.
@@ -306,7 +327,8 @@ as $$
 declare
     wanted text := coalesce(name, (select relname from pg_class where oid = relation));
     holder regclass := (
-        select c.relation from rowcast.collections c where wanted in (c.name, c.id) and c.relation <> check_name.relation);
+        select c.relation from rowcast.collections c join pg_class r on r.oid = c.relation
+        where wanted in (c.name, c.id) and c.relation <> check_name.relation);
 begin
     if wanted !~ '^[A-Za-z_][A-Za-z0-9_]{0,99}$' then
         raise exception 'rowcast: % is no name for a collection', quote_literal(wanted)
@@ -321,6 +343,17 @@ begin
     return wanted;
 end $$;
 comment on function rowcast.check_name(regclass, text) is 'Checks a collection''s name; the table''s name where none is given.';
+
+create function rowcast.column_numbers(relation regclass, names text[]) returns smallint[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select coalesce(a.attnum, 0)::smallint from unnest(names) with ordinality n (name, place)
+        left join pg_attribute a
+            on a.attrelid = column_numbers.relation and a.attname = n.name and a.attnum > 0 and not a.attisdropped
+        order by n.place)
+$$;
+comment on function rowcast.column_numbers(regclass, text[]) is 'The numbers of columns, in the order of their names; 0 for one that is missing.';
 
 create function rowcast.attach(
     target regclass,
@@ -340,6 +373,7 @@ declare
     wanted_hidden text[];
     wanted_attnums smallint[];
     column_name text;
+    note text;
     made integer;
 begin
     if target is null then
@@ -348,9 +382,7 @@ begin
     perform rowcast.check_attachable(target);
     wanted_name := rowcast.check_name(target, attach.name);
     wanted_hidden := rowcast.check_hidden(target, attach.hidden);
-    wanted_attnums := array(
-        select attnum from pg_attribute
-        where attrelid = target and attname = any (wanted_hidden) and attnum > 0 and not attisdropped order by attnum);
+    wanted_attnums := rowcast.column_numbers(target, wanted_hidden);
     for column_name in
         select attname from pg_attribute
         where attrelid = target and attnum > 0 and not attisdropped
@@ -361,6 +393,17 @@ begin
             quote_ident(column_name), target;
     end loop;
 
+    -- A table that was dropped leaves its name to the one that comes after it.
+    delete from rowcast.collections c
+    where c.name = wanted_name and not exists (select from pg_class r where r.oid = c.relation)
+    returning format('the table attached as %s before was dropped', c.name) into note;
+    if found then
+        delete from rowcast.casbin_rule p where p.ptype = 'p' and p.v1 = wanted_name;
+        done := done || note;
+    end if;
+    if (select relpersistence from pg_class where oid = target) = 'u' then
+        raise notice 'rowcast: % is unlogged: if Postgres crashes it is emptied, and nobody is told', target;
+    end if;
     select * into present from rowcast.collections c where c.relation = target;
     if not found then
         insert into rowcast.collections (name, relation, attached_oid, hidden, hidden_attnums, include_replicated)
@@ -450,8 +493,8 @@ begin
         where f.pronamespace = 'rowcast'::regnamespace
             -- The copies on partitions go with the trigger they were copied from.
             and g.tgparentid = 0
-            and (g.tgrelid = target.relation
-                or g.tgrelid in (select t.relid from pg_partition_tree(target.relation) t))
+            -- By key, because a partition may have been detached since.
+            and encode(g.tgargs, 'escape') = target.key || '\000'
     loop
         perform rowcast.lock_briefly(ours.owner, 'access exclusive');
         execute format('drop trigger %I on %s', ours.trigger, ours.owner);
@@ -463,8 +506,9 @@ end $$;
 comment on function rowcast.detach(text) is
     'Takes a collection off the feed: removes our triggers and its rules, and touches nothing else.';
 
--- A partition made since attach() needs its TRUNCATE trigger; the server asks for this now and then.
-create function rowcast.cover_partitions() returns integer
+-- What DDL on attached tables leaves to be done; the server asks for it now and then: a new partition
+-- needs its TRUNCATE trigger, a table that got a column of another type may need the other variant.
+create function rowcast.tend_triggers() returns integer
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -472,13 +516,54 @@ declare
     made integer := 0;
 begin
     for target in
-        select c.* from rowcast.collections c join pg_class r on r.oid = c.relation where r.relkind = 'p'
+        select c.* from rowcast.collections c join pg_class r on r.oid = c.relation where not r.relispartition
     loop
-        made := made + rowcast.ensure_triggers(target.relation, target.key, target.include_replicated);
+        begin
+            made := made + rowcast.ensure_triggers(target.relation, target.key, target.include_replicated, tries => 1);
+        exception when lock_not_available or insufficient_privilege then
+            -- Writers come first; the next turn tries again.
+            raise warning 'rowcast: triggers of % are not up to date yet: %', target.relation, sqlerrm;
+        end;
     end loop;
     return made;
 end $$;
-comment on function rowcast.cover_partitions() is 'Creates the TRUNCATE triggers that new partitions lack, and returns how many.';
+comment on function rowcast.tend_triggers() is
+    'Creates the triggers that new partitions and columns ask for, and returns how many.';
+
+-- Follows hidden columns through renaming, by number, and through a dump, by name: numbers survive the
+-- former and names the latter, so each is kept up to date by the other while both are known.
+create function rowcast.tend_hidden() returns integer
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target record;
+    tended integer := 0;
+begin
+    for target in
+        select c.key, c.relation, n.names, rowcast.column_numbers(c.relation, n.names) as numbers
+        from rowcast.collections c
+        join pg_class r on r.oid = c.relation
+        cross join lateral (
+            select array(
+                select coalesce(a.attname, h.name) from unnest(c.hidden, c.hidden_attnums) with ordinality h (name, number, place)
+                left join pg_attribute a
+                    on c.attached_oid = c.relation and a.attrelid = c.relation and a.attnum = h.number
+                        and a.attnum > 0 and not a.attisdropped
+                order by h.place)::text[]
+        ) n (names)
+        where (c.attached_oid, c.hidden, c.hidden_attnums)
+            is distinct from (c.relation::oid, n.names, rowcast.column_numbers(c.relation, n.names))
+            -- Restored, and a name is missing: nobody can tell which column it was. See load_collections.sql.
+            and (c.attached_oid = c.relation or 0 <> all (rowcast.column_numbers(c.relation, n.names)))
+    loop
+        update rowcast.collections
+        set attached_oid = target.relation, hidden = target.names, hidden_attnums = target.numbers
+        where key = target.key;
+        tended := tended + 1;
+    end loop;
+    return tended;
+end $$;
+comment on function rowcast.tend_hidden() is 'Brings names and numbers of hidden columns up to date, and returns for how many tables.';
 
 create function rowcast.status() returns table (item text, value text)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -487,7 +572,7 @@ as $$
     union all
     select 'collections', (select count(*)::text from rowcast.collections)
     union all
-    select 'recording', case pg_sequence_last_value('rowcast.log_slot')
+    select 'recording', case coalesce(pg_sequence_last_value('rowcast.log_slot'), 0)
         when 0 then 'no: the log is closed; start rowcast serve' else 'yes' end
     union all
     select 'log slot', pg_sequence_last_value('rowcast.log_slot')::text

@@ -6,7 +6,8 @@ alter table rowcast.collections
     add column password text,
     add column token_key text,
     add column never_captured text[] not null default '{}',
-    add column never_captured_attnums smallint[] not null default '{}';
+    add column never_captured_attnums smallint[] not null default '{}',
+    add column never_captured_oid oid not null default 0;
 comment on column rowcast.collections.kind is 'base, or auth: its records can log in and hold tokens.';
 comment on column rowcast.collections.identity is 'Columns by which a record is found at login, each unique by itself.';
 comment on column rowcast.collections.password is 'The column with bcrypt or argon2 hashes; null: no login by password.';
@@ -15,7 +16,9 @@ comment on column rowcast.collections.token_key is
 comment on column rowcast.collections.never_captured is
     'Columns left out of every image in the change log; the password and the token key are among them.';
 comment on column rowcast.collections.never_captured_attnums is
-    'The same by number, so that renaming a column does not uncover it. Null where the column is gone.';
+    'The same by number, so that renaming a column does not uncover it.';
+comment on column rowcast.collections.never_captured_oid is
+    'The table''s oid when they were numbered: after a restore it differs, and numbers mean nothing.';
 comment on column rowcast.changes.op is
     'I, U, D: insert, update, delete. K: the columns of a record that are never captured have changed, old is its image; '
     'with collection 0 the keys of a superuser have, new is the id. '
@@ -74,7 +77,7 @@ comment on function rowcast.image_of(json, text[]) is 'Some columns of a row ima
 
 -- The columns to leave out that still exist; null if one of them has another name by now. After a
 -- restore numbers mean nothing, and names must do.
-create function rowcast.names_to_omit(relation regclass, attached_oid oid, names text[], attnums smallint[])
+create function rowcast.names_to_omit(relation regclass, numbered_oid oid, names text[], attnums smallint[])
     returns text[]
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -84,7 +87,7 @@ as $$
         from root
         cross join unnest(names, attnums) w (name, attnum)
         left join pg_attribute a on a.attrelid = root.oid
-            and case when root.oid = attached_oid then a.attnum = w.attnum else a.attname = w.name end
+            and case when root.oid = numbered_oid then a.attnum = w.attnum else a.attname = w.name end
     )
     select case when bool_and(dropped or name = attname) is not true then null
         else coalesce(array_agg(name) filter (where not dropped), '{}') end
@@ -94,7 +97,7 @@ comment on function rowcast.names_to_omit(regclass, oid, text[], smallint[]) is
     'The columns that images must be without, or null if that cannot be told any more.';
 
 -- The triggers' side for tables with columns that are never captured. Arguments: the collection's
--- key, the columns' names and numbers, and the table's oid when it was attached. These tables are few
+-- key, the columns' names and numbers, and the table's oid when they were numbered. These tables are few
 -- and written seldom, so search_path and formats are pinned.
 do $migration$
 declare
@@ -106,8 +109,10 @@ declare
     collection integer := tg_argv[0]::integer;
     omitted text[] := rowcast.names_to_omit(tg_relid, tg_argv[3]::oid, tg_argv[1]::text[], tg_argv[2]::smallint[]);
     bell bigint;
+    -- As in capture_insert(): small letters for what another trigger did.
+    nested boolean := pg_trigger_depth() > 1;
 begin
-    if slot = 0 then
+    if coalesce(slot, 0) = 0 then
         return null;
     end if;
 $body$;
@@ -126,19 +131,22 @@ $body$;
 end
 $body$;
     settings constant text := 'language plpgsql security definer set search_path = pg_catalog, pg_temp '
-        'set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex';
+        'set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex '
+        'set extra_float_digits = 1';
 begin
     -- An image that cannot be made is null, and the reader takes a change without one for a gap.
     execute format('create function rowcast.capture_insert_without() returns trigger %s as %L', settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, new)
-    select slot, pg_current_xact_id(), lsn, row_number() over (), collection, 'I',
+    select slot, pg_current_xact_id(), lsn, row_number() over (), collection,
+        (case when nested then 'i' else 'I' end)::"char",
         case when omitted is not null then rowcast.image_without(row_to_json(r.*), omitted) end
     from rowcast_new r;
 $body$ || tail);
 
     execute format('create function rowcast.capture_delete_without() returns trigger %s as %L', settings, head || $body$
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, old)
-    select slot, pg_current_xact_id(), lsn, row_number() over (), collection, 'D',
+    select slot, pg_current_xact_id(), lsn, row_number() over (), collection,
+        (case when nested then 'd' else 'D' end)::"char",
         case when omitted is not null then rowcast.image_without(row_to_json(r.*), omitted) end
     from rowcast_old r;
 $body$ || tail);
@@ -152,11 +160,13 @@ $body$ || tail);
         from (select row_number() over () as n, row_to_json(r.*) as image from rowcast_old r) o
         full join (select row_number() over () as n, row_to_json(r.*) as image from rowcast_new r) p on o.n = p.n
     )
-    select slot, pg_current_xact_id(), lsn, -n, collection, 'K', rowcast.image_without(before, omitted), null
+    select slot, pg_current_xact_id(), lsn, -n, collection,
+        (case when nested then 'k' else 'K' end)::"char", rowcast.image_without(before, omitted), null
     from pairs
     where omitted is not null and rowcast.image_of(before, omitted) is distinct from rowcast.image_of(after, omitted)
     union all
-    select slot, pg_current_xact_id(), lsn, n, collection, 'U',
+    select slot, pg_current_xact_id(), lsn, n, collection,
+        (case when nested then 'u' else 'U' end)::"char",
         case when omitted is not null then rowcast.image_without(before, omitted) end,
         case when omitted is not null then rowcast.image_without(after, omitted) end
     from pairs;
@@ -167,11 +177,12 @@ $body$ || tail);
         and rowcast.image_of(row_to_json(old), omitted) is distinct from rowcast.image_of(row_to_json(new), omitted)
     then
         insert into rowcast.changes (slot, xid, lsn, n, collection, op, old)
-        values (slot, pg_current_xact_id(), lsn, -1, collection, 'K', rowcast.image_without(row_to_json(old), omitted));
+        values (slot, pg_current_xact_id(), lsn, -1, collection,
+            (case when nested then 'k' else 'K' end)::"char", rowcast.image_without(row_to_json(old), omitted));
     end if;
     insert into rowcast.changes (slot, xid, lsn, n, collection, op, old, new) values (
         slot, pg_current_xact_id(), lsn, 1, collection,
-        case tg_op when 'INSERT' then 'I'::"char" when 'UPDATE' then 'U'::"char" else 'D'::"char" end,
+        case when nested then lower(left(tg_op, 1)) else left(tg_op, 1) end::"char",
         case when tg_op <> 'INSERT' and omitted is not null then rowcast.image_without(row_to_json(old), omitted) end,
         case when tg_op <> 'DELETE' and omitted is not null then rowcast.image_without(row_to_json(new), omitted) end);
 $body$ || tail);
@@ -184,29 +195,44 @@ comment on function rowcast.capture_row_without() is 'As capture_row_pinned(), w
 create function rowcast.capture_truncate_without() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex
+set datestyle = iso set intervalstyle = postgres set timezone = utc set bytea_output = hex set extra_float_digits = 1
 as $$
 declare
     slot bigint := pg_sequence_last_value('rowcast.log_slot');
     omitted text[] := rowcast.names_to_omit(tg_relid, tg_argv[3]::oid, tg_argv[1]::text[], tg_argv[2]::smallint[]);
     bell bigint;
-    row_limit bigint;
+    row_limit bigint := coalesce((select value from rowcast.settings where name = 'truncate_rows_max'), 0);
     listed bigint;
     part regclass;
 begin
-    if slot = 0 then
+    if coalesce(slot, 0) = 0 then
         return null;
     end if;
-    select value into row_limit from rowcast.settings where name = 'truncate_rows_max';
+    -- A partition that was detached keeps this trigger and is nobody's business any more.
+    if not exists (
+        select from rowcast.collections c
+        where c.key = tg_argv[0]::int and (c.relation = tg_relid
+            or c.relation in (select relid from pg_partition_ancestors(tg_relid))))
+    then
+        return null;
+    end if;
+    -- A transaction that sees an older state than the one it empties cannot list it.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        row_limit := -1;
+    end if;
     for part in
+        -- Leaves that no trigger nearer than this one speaks for.
         select t.relid from pg_partition_tree(tg_relid) t
-        where t.isleaf and (t.relid = tg_relid or not exists (
-            select from pg_trigger g
-            where g.tgrelid = t.relid and g.tgfoid = 'rowcast.capture_truncate_without'::regproc))
+        where t.isleaf and tg_relid = (
+            select a.relid from pg_partition_ancestors(t.relid) with ordinality a (relid, place)
+            where exists (select from pg_trigger g
+                where g.tgrelid = a.relid and g.tgfoid = 'rowcast.capture_truncate_without'::regproc)
+            order by a.place limit 1)
         union all
         select tg_relid where not exists (select from pg_partition_tree(tg_relid))
     loop
-        if omitted is not null and has_table_privilege(part, 'select') and not row_security_active(part) then
+        -- What this role may not read in full it cannot list.
+        if row_limit >= 0 and omitted is not null and has_table_privilege(part, 'select') and not row_security_active(part) then
             execute format('select count(*) from (select from only %s limit %s) r', part, row_limit + 1) into listed;
         else
             listed := row_limit + 1;
@@ -232,18 +258,20 @@ comment on function rowcast.capture_truncate_without() is
     'As capture_truncate(), without the columns that are never captured.';
 
 -- The triggers a table must have, one row each, now with their arguments.
-drop function rowcast.wanted_triggers(regclass);
-create function rowcast.wanted_triggers(relation regclass)
+drop function rowcast.wanted_triggers(regclass, boolean);
+create function rowcast.wanted_triggers(relation regclass, include_replicated boolean)
     returns table (owner regclass, trigger name, event text, function regprocedure, arguments text[])
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     with target as (
-        select r.relkind = 'p' as partitioned,
+        -- Row triggers serve partitioned tables, and tables that a subscription writes to: logical
+        -- replication fires no statement triggers.
+        select r.relkind = 'p' or include_replicated as by_row,
             case when cardinality(c.never_captured) > 0 then '_without'
                 when rowcast.needs_pinning(r.oid) then '_pinned' else '' end as suffix,
             case when cardinality(c.never_captured) > 0 then '_without' else '' end as truncate_suffix,
             case when cardinality(c.never_captured) > 0
-                then array[c.key::text, c.never_captured::text, c.never_captured_attnums::text, c.attached_oid::text]
+                then array[c.key::text, c.never_captured::text, c.never_captured_attnums::text, c.never_captured_oid::text]
                 else array[c.key::text] end as arguments
         from pg_class r
         join rowcast.collections c on c.relation = r.oid
@@ -258,11 +286,11 @@ as $$
             'after update on %s referencing old table as rowcast_old new table as rowcast_new for each statement'),
         ('zz_rowcast_delete', 'capture_delete', 'after delete on %s referencing old table as rowcast_old for each statement')
     ) v (trigger, function, event)
-    where not partitioned
+    where not by_row
     union all
     select wanted_triggers.relation, 'zz_rowcast_row', 'after insert or update or delete on %s for each row',
         format('rowcast.capture_row%s()', suffix)::regprocedure, arguments
-    from target where partitioned
+    from target where by_row
     union all
     -- TRUNCATE triggers are not copied to partitions, so each gets its own.
     select part, 'zz_rowcast_truncate', 'before truncate on %s for each statement',
@@ -273,31 +301,42 @@ as $$
         select t.relid from pg_partition_tree(wanted_triggers.relation) t
     ) parts
 $$;
-comment on function rowcast.wanted_triggers(regclass) is 'The triggers that capture an attached table and its partitions.';
+comment on function rowcast.wanted_triggers(regclass, boolean) is
+    'The triggers that capture an attached table and its partitions.';
 
-create or replace function rowcast.ensure_triggers(relation regclass, key integer, include_replicated boolean)
+create or replace function rowcast.ensure_triggers(relation regclass, key integer, include_replicated boolean, tries integer default 50)
     returns integer
-language plpgsql set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '100ms'
 as $$
+#variable_conflict use_variable
 declare
     wanted record;
     present record;
-    mode "char" := case when include_replicated then 'A' else 'O' end;
+    surplus name;
     arguments bytea;
+    mode "char" := case when include_replicated then 'A' else 'O' end;
     made integer := 0;
 begin
-    for wanted in select * from rowcast.wanted_triggers(relation) loop
+    for surplus in
+        select g.tgname from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+        where g.tgrelid = relation and g.tgparentid = 0 and f.pronamespace = 'rowcast'::regnamespace
+            and g.tgname not in (
+                select w.trigger from rowcast.wanted_triggers(relation, include_replicated) w where w.owner = relation)
+    loop
+        perform rowcast.lock_briefly(relation, 'access exclusive', tries);
+        execute format('drop trigger %I on %s', surplus, relation);
+    end loop;
+    for wanted in select * from rowcast.wanted_triggers(relation, include_replicated) loop
+        select string_agg(convert_to(a, getdatabaseencoding()) || '\x00'::bytea, ''::bytea order by place) into arguments
+        from unnest(wanted.arguments) with ordinality u (a, place);
         select g.tgfoid, g.tgenabled, g.tgargs into present
         from pg_trigger g where g.tgrelid = wanted.owner and g.tgname = wanted.trigger;
         if not found then
-            perform rowcast.lock_briefly(wanted.owner, 'share row exclusive');
+            perform rowcast.lock_briefly(wanted.owner, 'share row exclusive', tries);
+        elsif present.tgfoid = wanted.function and present.tgenabled = mode and present.tgargs = arguments then
+            continue;
         else
-            select string_agg(convert_to(a, getdatabaseencoding()) || '\x00'::bytea, ''::bytea order by place) into arguments
-            from unnest(wanted.arguments) with ordinality u (a, place);
-            if present.tgfoid = wanted.function and present.tgenabled = mode and present.tgargs = arguments then
-                continue;
-            end if;
-            perform rowcast.lock_briefly(wanted.owner, 'access exclusive');
+            perform rowcast.lock_briefly(wanted.owner, 'access exclusive', tries);
             execute format('drop trigger %I on %s', wanted.trigger, wanted.owner);
         end if;
         execute format('create trigger %I ' || wanted.event || ' execute function %s(%s)',
@@ -409,6 +448,7 @@ declare
     present rowcast.collections;
     wanted rowcast.collections;
     column_name text;
+    note text;
     made integer;
 begin
     if target is null then
@@ -417,9 +457,7 @@ begin
     perform rowcast.check_attachable(target);
     wanted.name := rowcast.check_name(target, attach.name);
     wanted.hidden := rowcast.check_hidden(target, attach.hidden);
-    wanted.hidden_attnums := array(
-        select attnum from pg_attribute
-        where attrelid = target and attname = any (wanted.hidden) and attnum > 0 and not attisdropped order by attnum);
+    wanted.hidden_attnums := rowcast.column_numbers(target, wanted.hidden);
     wanted.kind := attach.kind;
     wanted.password := attach.password;
     wanted.token_key := attach.token_key;
@@ -431,10 +469,8 @@ begin
         where c is not null order by c);
     perform rowcast.check_auth(
         target, wanted.kind, wanted.identity, wanted.password, wanted.token_key, wanted.never_captured);
-    wanted.never_captured_attnums := array(
-        select a.attnum from unnest(wanted.never_captured) with ordinality c (name, place)
-        join pg_attribute a on a.attrelid = target and a.attname = c.name and a.attnum > 0 and not a.attisdropped
-        order by c.place);
+    wanted.never_captured_attnums := rowcast.column_numbers(target, wanted.never_captured);
+    wanted.never_captured_oid := case when wanted.never_captured = '{}' then 0 else target::oid end;
     for column_name in
         select attname from pg_attribute
         where attrelid = target and attnum > 0 and not attisdropped
@@ -445,13 +481,24 @@ begin
             quote_ident(column_name), target;
     end loop;
 
+    -- A table that was dropped leaves its name to the one that comes after it.
+    delete from rowcast.collections c
+    where c.name = wanted.name and not exists (select from pg_class r where r.oid = c.relation)
+    returning format('the table attached as %s before was dropped', c.name) into note;
+    if found then
+        delete from rowcast.casbin_rule p where p.ptype = 'p' and p.v1 = wanted.name;
+        done := done || note;
+    end if;
+    if (select relpersistence from pg_class where oid = target) = 'u' then
+        raise notice 'rowcast: % is unlogged: if Postgres crashes it is emptied, and nobody is told', target;
+    end if;
     select * into present from rowcast.collections c where c.relation = target;
     if not found then
         insert into rowcast.collections (name, relation, attached_oid, hidden, hidden_attnums, include_replicated,
-            kind, identity, password, token_key, never_captured, never_captured_attnums)
+            kind, identity, password, token_key, never_captured, never_captured_attnums, never_captured_oid)
         values (wanted.name, target, target, wanted.hidden, wanted.hidden_attnums, attach.include_replicated,
             wanted.kind, wanted.identity, wanted.password, wanted.token_key,
-            wanted.never_captured, wanted.never_captured_attnums)
+            wanted.never_captured, wanted.never_captured_attnums, wanted.never_captured_oid)
         returning * into present;
         done := done || format('attached %s as %s (%s)', target, present.name, present.id);
         if wanted.kind = 'auth' then
@@ -484,16 +531,16 @@ begin
         end if;
         if (present.name, present.hidden, present.hidden_attnums, present.attached_oid, present.include_replicated,
                 present.kind, present.identity, present.password, present.token_key,
-                present.never_captured, present.never_captured_attnums)
+                present.never_captured, present.never_captured_attnums, present.never_captured_oid)
             is distinct from (wanted.name, wanted.hidden, wanted.hidden_attnums, target::oid, attach.include_replicated,
                 wanted.kind, wanted.identity, wanted.password, wanted.token_key,
-                wanted.never_captured, wanted.never_captured_attnums)
+                wanted.never_captured, wanted.never_captured_attnums, wanted.never_captured_oid)
         then
             update rowcast.collections
             set name = wanted.name, hidden = wanted.hidden, hidden_attnums = wanted.hidden_attnums, attached_oid = target,
                 include_replicated = attach.include_replicated, kind = wanted.kind, identity = wanted.identity,
                 password = wanted.password, token_key = wanted.token_key, never_captured = wanted.never_captured,
-                never_captured_attnums = wanted.never_captured_attnums
+                never_captured_attnums = wanted.never_captured_attnums, never_captured_oid = wanted.never_captured_oid
             where key = present.key;
         end if;
     end if;
@@ -528,11 +575,12 @@ as $$
 declare
     target rowcast.collections := rowcast.named(collection);
     kinds text[] := case target.kind when 'auth' then '{list,view,manage,auth}' else '{list,view}' end;
+    listed text := case target.kind when 'auth' then 'list, view, manage and auth' else 'list and view' end;
 begin
     if kind is null or not kind = any (kinds) then
-        raise exception 'rowcast: there is no % rule for %', quote_nullable(kind), target.name
+        raise exception 'rowcast: there is no % rule', quote_nullable(kind)
             using errcode = 'invalid_parameter_value',
-                hint = format('Its kinds of rules are: %s.', array_to_string(kinds, ', '));
+                hint = format('The kinds of rules of %s are %s.', target.name, listed);
     end if;
     if rowcast.put_rule(target.name, kind, rule) then
         -- As in PocketBase: whoever logged in under the old rule logs in again.
@@ -575,7 +623,7 @@ begin
         return;
     end if;
     omitted := rowcast.names_to_omit(
-        target.relation, target.attached_oid, target.never_captured, target.never_captured_attnums);
+        target.relation, target.never_captured_oid, target.never_captured, target.never_captured_attnums);
     statement := format(
         'select %s, %s, %s from %s r where r.%I operator(%s.=) $1::text::%s limit 2',
         case when cardinality(target.never_captured) > 0
@@ -591,6 +639,31 @@ begin
 end $$;
 comment on function rowcast.auth_record(text, text, text) is
     'A record of an auth collection by one of its columns, by its key where none is named: its image and its keys.';
+
+create or replace function rowcast.detach(collection text) returns text
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target rowcast.collections := rowcast.named(collection);
+    ours record;
+begin
+    for ours in
+        select g.tgrelid::regclass as owner, g.tgname as trigger
+        from pg_trigger g
+        join pg_proc f on f.oid = g.tgfoid
+        where f.pronamespace = 'rowcast'::regnamespace
+            -- The copies on partitions go with the trigger they were copied from.
+            and g.tgparentid = 0
+            -- By key, because a partition may have been detached since.
+            and split_part(encode(g.tgargs, 'escape'), '\000', 1) = target.key::text
+    loop
+        perform rowcast.lock_briefly(ours.owner, 'access exclusive');
+        execute format('drop trigger %I on %s', ours.trigger, ours.owner);
+    end loop;
+    delete from rowcast.casbin_rule where ptype = 'p' and v1 = target.name;
+    delete from rowcast.collections where key = target.key;
+    return format('%s: detached from %s', target.name, target.relation);
+end $$;
 
 -- The secret of a collection goes with it, whichever way it goes.
 create function rowcast.forget_secret() returns trigger

@@ -49,6 +49,17 @@ pub enum KeyHolder {
     },
 }
 
+impl FeedItem {
+    /// The collection whose records it is about, if it is about records.
+    pub fn collection(&self) -> Option<&Arc<Collection>> {
+        match self {
+            Self::Change(event) => Some(&event.collection),
+            Self::KeysChanged(_) => None,
+            Self::Gap(gap) => Some(&gap.collection),
+        }
+    }
+}
+
 /// One committed change to one record.
 #[derive(Debug)]
 pub struct ChangeEvent {
@@ -62,6 +73,8 @@ pub struct ChangeEvent {
     pub old: Option<RowImage>,
     /// The row after: present for [`Action::Create`] and [`Action::Update`].
     pub new: Option<RowImage>,
+    /// The transaction that did it, with epoch (`xid8`); `None` where nobody knows.
+    pub transaction: Option<u64>,
     /// Set on the last change of a read of the log: everything up to here has been delivered.
     pub position: Option<Position>,
 }

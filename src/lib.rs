@@ -16,11 +16,13 @@
 //!
 //! | Room | Its business |
 //! | --- | --- |
+//! | [`policy`] | who may see what: roles, and the rules that apply to them |
 //! | [`catalog`] | what can be watched |
 //! | [`event`] | what happened |
 //! | [`topic`] | what is asked for |
 //! | [`auth`] | who asks |
 //! | [`record`] | a row image as PocketBase's record JSON |
+//! | [`rules`] | the rule language: who may see what, said in text |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
@@ -33,12 +35,15 @@
 //!
 //! `ARCHITECTURE.md` says who may import whom, and `tests/it/architecture.rs` holds us to it.
 
+pub mod policy;
+
 pub mod catalog;
 pub mod event;
 pub mod topic;
 
 pub mod auth;
 pub mod record;
+pub mod rules;
 
 pub mod frame;
 

@@ -9,12 +9,20 @@ select
     coalesce(r.oid, 0) as relation,
     coalesce(r.relkind = 'p', false) as partitioned,
     case when r.oid is not null then rowcast.key_columns(c.relation) end as key_columns,
-    c.hidden,
-    -- Column numbers mean nothing after a restore.
+    -- Hidden columns go by number, so that renaming moves nothing; by name where the number is no column's
+    -- any more, or means nothing because the database was restored.
+    array(
+        select h.name from unnest(c.hidden, c.hidden_attnums) h (name, number)
+        where h.name is not null and (c.attached_oid is distinct from r.oid or not exists (
+            select from pg_attribute a
+            where a.attrelid = r.oid and a.attnum = h.number and a.attnum > 0 and not a.attisdropped))
+    ) as hidden,
     case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
     c.kind = 'auth' as is_auth, c.identity, c.password, c.token_key, c.never_captured,
-    case when c.attached_oid = r.oid then c.never_captured_attnums else '{}' end as never_captured_attnums,
+    case when c.never_captured_oid = r.oid then c.never_captured_attnums else '{}' end as never_captured_attnums,
     (select s.xmin::text from rowcast.secrets s where s.name = 'auth_token.' || c.id) as secret_version,
+    -- Restored, and a hidden column is not found by its name: which one it was, nobody can tell.
+    c.attached_oid <> r.oid and 0 = any (rowcast.column_numbers(c.relation, c.hidden)) as hidden_unknown,
     rule.list as list_rule,
     rule.view as view_rule,
     rule.auth as auth_rule,

@@ -6,7 +6,7 @@ select c.name,
        c.attached_oid = c.relation::oid as same_table,
        array(
            select w.owner::text || '.' || w.trigger
-           from rowcast.wanted_triggers(c.relation) w
+           from rowcast.wanted_triggers(c.relation, c.include_replicated) w
            left join pg_trigger g on g.tgrelid = w.owner and g.tgname = w.trigger
                and g.tgfoid = w.function and g.tgenabled <> 'D'
            where r.oid is not null and g.oid is null

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::image::{ImageError, parse_image, record_id};
 use crate::catalog::Collection;
 use crate::event::{Action, ChangeEvent, RecordId, RowImage};
 
 /// What a trigger noted of one row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Noted {
     Inserted(Box<str>),
     Deleted(Box<str>),
@@ -28,7 +30,7 @@ pub(super) enum Noted {
 pub(super) struct Assembler {
     /// Rows whose key changed: what is there no longer, and what is there now.
     gone: Vec<(RecordId, RowImage)>,
-    arrived: Vec<(RecordId, RowImage)>,
+    arrived: IndexMap<RecordId, RowImage>,
     /// A deletion from a partitioned table, which may be the first half of a move.
     leaving: Option<(RecordId, RowImage)>,
 }
@@ -39,6 +41,8 @@ pub(super) struct Row {
     change: Change,
     /// Whether the images have the columns the catalog knows.
     pub shape_matches: bool,
+    /// Fields whose values do not look like their kind.
+    pub odd_fields: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -55,9 +59,11 @@ impl Noted {
     /// If an image cannot be understood.
     pub(super) fn read(self, collection: &Collection) -> Result<Row, ImageError> {
         let mut shape_matches = true;
+        let mut odd_fields = Vec::new();
         let mut read = |json: Box<str>| -> Result<(RecordId, RowImage), ImageError> {
             let parsed = parse_image(json, collection)?;
             shape_matches &= parsed.shape_matches;
+            odd_fields.extend(parsed.odd_fields);
             Ok((record_id(&parsed.image, collection)?, parsed.image))
         };
         let change = match self {
@@ -77,6 +83,7 @@ impl Noted {
         Ok(Row {
             change,
             shape_matches,
+            odd_fields,
         })
     }
 }
@@ -126,6 +133,11 @@ impl Assembler {
         match row.change {
             Change::Deleted(id, old) if collection.partitioned => self.leaving = Some((id, old)),
             Change::Deleted(id, old) => events.push(deletion(collection, (id, old))),
+            // A foreign key to the table itself: the row whose key has changed follows its parent's key
+            // within the same statement.
+            Change::Updated(_, Some((id, new))) if self.arrived.contains_key(&id) => {
+                self.arrived.insert(id, new);
+            }
             Change::Updated(Some((before, old)), Some((id, new))) if before == id => {
                 events.push(change(collection, Action::Update, id, Some(old), Some(new)));
             }
@@ -191,6 +203,7 @@ fn change(
         id,
         old,
         new,
+        transaction: None,
         position: None,
     }
 }

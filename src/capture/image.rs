@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::catalog::{Collection, Field};
+use crate::catalog::{Collection, Field, FieldKind};
 use crate::event::{RecordId, RowImage};
 
 /// A row image, and whether it has the shape the catalog knows.
@@ -18,6 +18,9 @@ pub(super) struct ParsedImage {
     /// Whether its columns are exactly the collection's fields in their order. If not, the table
     /// was changed between the writing and the loading of the catalog.
     pub shape_matches: bool,
+    /// Fields whose value is of another JSON type than their kind has: the column may have another
+    /// type since.
+    pub odd_fields: Vec<usize>,
 }
 
 /// Why a row image could not be understood. Never holds a value of the row.
@@ -64,10 +67,34 @@ pub(super) fn parse_image(
         .deserialize_map(columns)
         .and_then(|found| deserializer.end().map(|()| found))
         .map_err(ImageError::Malformed)?;
+    let image = RowImage::new(json, values);
+    let is_odd = |&index: &usize| {
+        let value = image.value(index).unwrap_or("null");
+        !looks_like(value.trim_ascii(), &collection.fields[index].kind)
+    };
+    let odd_fields = (0..collection.fields.len()).filter(is_odd).collect();
     Ok(ParsedImage {
-        image: RowImage::new(json, values),
+        image,
         shape_matches,
+        odd_fields,
     })
+}
+
+/// Whether Postgres writes values of this kind in this way.
+fn looks_like(value: &str, kind: &FieldKind) -> bool {
+    let first = value.bytes().next().unwrap_or(b'n');
+    match kind {
+        _ if value == "null" => true,
+        FieldKind::Json => true,
+        FieldKind::Text | FieldKind::Date => first == b'"',
+        FieldKind::Bool => matches!(first, b't' | b'f'),
+        FieldKind::Array(_) => first == b'[',
+        FieldKind::Number => {
+            first == b'-'
+                || first.is_ascii_digit()
+                || matches!(value, r#""NaN""# | r#""Infinity""# | r#""-Infinity""#)
+        }
+    }
 }
 
 /// The id of the row: the key column's value as text, or those of a composite key joined by commas.

@@ -8,9 +8,11 @@
 
 mod assemble;
 mod bell;
+mod cascade;
 mod cursor;
 mod error;
 mod image;
+mod nested;
 mod reader;
 mod retention;
 mod run;

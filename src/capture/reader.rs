@@ -1,5 +1,6 @@
 //! One read of the change log: rows in commit order become feed items.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +8,20 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{FromSql, PgLsn, Type};
 use tokio_postgres::{Row as SqlRow, RowStream};
 
-use super::assemble::{Assembler, Noted};
+use super::assemble::{Assembler, Noted, Row};
+use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
 use super::image::{parse_image, record_id};
+use super::nested::Nested;
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    ChangeEvent, FeedItem, Gap, GapReason, KeyHolder, KeysChanged, Position, RecordId,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeyHolder, KeysChanged, Position, RecordId,
 };
 use crate::telemetry::Metrics;
 
@@ -28,6 +31,8 @@ struct LogRow {
     place: Place,
     collection: CollectionKey,
     op: u8,
+    /// A statement of a trigger wrote it.
+    nested: bool,
     old: Option<Box<str>>,
     new: Option<Box<str>>,
 }
@@ -51,6 +56,9 @@ pub(super) struct Reader {
     catalog_stale: bool,
     /// Which transaction made it so, where the log says it.
     catalog_changed_by: Option<Xid>,
+    /// Fields whose values do not look like their kind although the catalog is new: a type we do not
+    /// know well, or rows from before an alteration. Loading the catalog again would not help.
+    tolerated: HashSet<(CollectionKey, usize)>,
     /// The last event, held back until it is known whether it ends the read.
     held: Option<ChangeEvent>,
 }
@@ -61,7 +69,7 @@ struct Stretch {
     /// The first row of the transaction.
     first: Place,
     /// The last row taken in.
-    last: Place,
+    last: Option<Place>,
     collection: Arc<Collection>,
     assembler: Assembler,
 }
@@ -75,6 +83,7 @@ impl Reader {
             catalog: Arc::default(),
             catalog_stale: true,
             catalog_changed_by: None,
+            tolerated: HashSet::new(),
             held: None,
         }
     }
@@ -84,6 +93,7 @@ impl Reader {
         let loaded = Arc::new(catalog::load(&self.database).await?);
         let before = std::mem::replace(&mut self.catalog, loaded);
         self.catalog_stale = false;
+        self.tolerated.clear();
         self.compare_secrets(&before).await
     }
 
@@ -116,6 +126,9 @@ impl Reader {
             head: None,
             transaction: None,
             stretch: None,
+            ended: None,
+            nested: Nested::default(),
+            cascade: Cascade::default(),
             reloaded: false,
         };
         let result = self.take_all(rows, &mut read, cursor, deadline).await;
@@ -149,7 +162,7 @@ impl Reader {
             })?;
             match row.and_then(|row| row.map(|row| LogRow::from_sql(&row)).transpose()) {
                 Ok(Some(row)) => self.take(row, read, cursor).await?,
-                Ok(None) => return self.end_stretch(read, cursor).await,
+                Ok(None) => return self.end_transaction(read, cursor).await,
                 Err(source) => {
                     return Err(SessionError::Query {
                         doing: "read the change log",
@@ -170,13 +183,16 @@ impl Reader {
             read.head = Some(row.new.unwrap_or_default().parse()?);
             return Ok(());
         }
+        if read.transaction.is_some_and(|(xid, _)| xid != row.xid) {
+            self.end_transaction(read, cursor).await?;
+        }
         let first = read.first_place(&row);
         if cursor.has_delivered(row.xid, first, row.place) {
             return Ok(());
         }
         read.outcome.rows += 1;
         if row.collection == CollectionKey(0) {
-            self.end_stretch(read, cursor).await?;
+            self.end_transaction(read, cursor).await?;
             self.obey(&row, read, cursor).await?;
             cursor.deliver(row.xid, first, row.place);
             return Ok(());
@@ -224,6 +240,7 @@ impl Reader {
         if !same_stretch {
             self.end_stretch(read, cursor).await?;
             let Some(collection) = self.collection(row.collection, read).await? else {
+                self.end_transaction(read, cursor).await?;
                 // Detached since; nobody is interested any more.
                 cursor.deliver(row.xid, first, row.place);
                 return Ok(());
@@ -231,42 +248,62 @@ impl Reader {
             read.stretch = Some(Stretch {
                 xid: row.xid,
                 first,
-                last: row.place,
+                last: None,
                 collection,
                 assembler: Assembler::default(),
             });
         }
-        let stretch = read.stretch.as_mut().expect("made above if there was none");
+        self.begin_row(&row, read, cursor).await?;
+        let (place, nested, op, xid) = (row.place, row.nested, row.op, row.xid);
         let mut events = Vec::new();
-        if stretch.last.lsn != row.place.lsn {
+        let gap = match (op, row.noted()) {
+            (b'K', Some(Noted::Deleted(image))) => {
+                self.record_keys_changed(image, xid, read).await?;
+                None
+            }
+            (_, Some(noted)) => self.understand(noted, read, &mut events).await?.err(),
+            (b'T', None) => Some(GapReason::Truncated),
+            (_, None) => Some(withheld(read)),
+        };
+        let stretch = read.stretch.as_mut().expect("still the same stretch");
+        stretch.last = Some(place);
+        self.pass(events, nested, read).await?;
+        self.note_delivery(read, cursor);
+        if let Some(reason) = gap {
+            self.settle(read, cursor).await?;
+            let stretch = read.stretch.as_ref().expect("still the same stretch");
+            let collection = Arc::clone(&stretch.collection);
+            self.send_gap(collection, reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what a row shows to have ended: the statement before it, and with it perhaps the statement
+    /// whose triggers' changes were held back.
+    async fn begin_row(
+        &mut self,
+        row: &LogRow,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
+        let mut events = Vec::new();
+        if stretch.last.is_some_and(|last| last.lsn != row.place.lsn) {
             stretch
                 .assembler
                 .end_statement(&stretch.collection, &mut events);
         }
-        let (xid, place, op) = (row.xid, row.place, row.op);
-        let mut gap = None;
-        match (op, row.noted()) {
-            (b'K', Some(Noted::Deleted(image))) => {
-                let collection = Arc::clone(&stretch.collection);
-                self.record_keys_changed(image, xid, &collection).await?;
-            }
-            (_, Some(noted)) => {
-                if let Err(reason) = self.understand(noted, read, &mut events).await? {
-                    gap = Some(reason);
-                }
-            }
-            (b'T', None) => gap = Some(GapReason::Truncated),
-            (_, None) => gap = Some(withheld(&stretch.collection)),
+        self.pass(events, false, read).await?;
+        if row.nested && read.cascade.is_holding() {
+            self.settle(read, cursor).await?;
         }
-        self.emit(events).await?;
-        let stretch = read.stretch.as_mut().expect("still the same stretch");
-        stretch.last = place;
-        let collection = Arc::clone(&stretch.collection);
-        if !stretch.assembler.is_holding() {
-            cursor.deliver(xid, stretch.first, place);
+        if !read.nested.is_holding() {
+            return Ok(());
         }
-        if let Some(reason) = gap {
-            self.send_gap(collection, reason).await?;
+        if !read.nested.goes_on(row.nested, row.place.lsn) {
+            self.settle(read, cursor).await?;
+        } else if !row.nested {
+            read.nested.reach_outer(row.place.lsn);
         }
         Ok(())
     }
@@ -276,8 +313,10 @@ impl Reader {
         &mut self,
         image: Box<str>,
         xid: Xid,
-        collection: &Collection,
+        read: &Read,
     ) -> Result<(), SessionError> {
+        let stretch = read.stretch.as_ref().expect("a row belongs to a stretch");
+        let collection = &*stretch.collection;
         let collection_id = Arc::clone(&collection.id);
         let holder = match read_id(image, collection) {
             Some(id) => KeyHolder::Record { collection_id, id },
@@ -316,6 +355,68 @@ impl Reader {
         Ok(())
     }
 
+    /// Hands changes on, or holds them back while it is not known what made their triggers fire.
+    async fn pass(
+        &mut self,
+        mut events: Vec<ChangeEvent>,
+        nested: bool,
+        read: &mut Read,
+    ) -> Result<(), SessionError> {
+        for event in &mut events {
+            event.transaction = read.transaction.map(|(xid, _)| xid.0);
+        }
+        let Some(first) = events.first() else {
+            return Ok(());
+        };
+        let key = first.collection.key;
+        if nested || read.nested.is_holding() {
+            if !read.nested.hold(events) {
+                tracing::debug!(
+                    "too many changes by triggers in one statement to look at their order"
+                );
+                let events = read.nested.release();
+                self.emit(events).await?;
+            }
+            return Ok(());
+        }
+        let deletes = events.iter().all(|event| event.action == Action::Delete);
+        if deletes && read.cascade.takes(key, &self.catalog) {
+            if !read.cascade.hold(key, events) {
+                let events = read.cascade.release();
+                self.emit(events).await?;
+            }
+            return Ok(());
+        }
+        let before = read.cascade.release();
+        self.emit(before).await?;
+        self.emit(events).await
+    }
+
+    /// Hands on what was held back.
+    async fn settle(&mut self, read: &mut Read, cursor: &mut Cursor) -> Result<(), SessionError> {
+        for events in [read.cascade.release(), read.nested.release()] {
+            self.emit(events).await?;
+        }
+        self.note_delivery(read, cursor);
+        Ok(())
+    }
+
+    /// Tells the cursor how far the changes have been handed on, if nothing is held back.
+    fn note_delivery(&self, read: &Read, cursor: &mut Cursor) {
+        if read.nested.is_holding() || read.cascade.is_holding() {
+            return;
+        }
+        if let Some((xid, first, last)) = read.ended {
+            cursor.deliver(xid, first, last);
+        }
+        if let Some(stretch) = &read.stretch
+            && let Some(last) = stretch.last
+            && !stretch.assembler.is_holding()
+        {
+            cursor.deliver(stretch.xid, stretch.first, last);
+        }
+    }
+
     /// Reads the images of a row, under a newer catalog if the table was changed meanwhile.
     async fn understand(
         &mut self,
@@ -324,17 +425,42 @@ impl Reader {
         events: &mut Vec<ChangeEvent>,
     ) -> Result<Result<(), GapReason>, SessionError> {
         let stretch = read.stretch.as_mut().expect("a row belongs to a stretch");
+        // A row that cannot be read at all may be readable under a newer catalog: its key was renamed.
+        let spare = (!read.reloaded).then(|| noted.clone());
         let mut row = noted.read(&stretch.collection);
-        if let Ok(understood) = &row
-            && !understood.shape_matches
-            && !read.reloaded
-        {
+        let key = stretch.collection.key;
+        let is_news = |row: &Row| {
+            let odd = |&field: &usize| !self.tolerated.contains(&(key, field));
+            (!row.shape_matches && !read.reloaded) || row.odd_fields.iter().any(odd)
+        };
+        if row.as_ref().map_or(!read.reloaded, is_news) {
             read.reloaded = true;
             self.load_catalog().await?;
-            if let Some(newer) = self.catalog.get(stretch.collection.key) {
+            if let Some(newer) = self.catalog.get(key) {
                 stretch.collection = Arc::clone(newer);
-                row = row.and_then(|row| row.into_noted().read(&stretch.collection));
+                let again = row.map(Row::into_noted).ok().or(spare);
+                row = match again {
+                    Some(noted) => noted.read(&stretch.collection),
+                    None => return Ok(Err(GapReason::Undecodable)),
+                };
             }
+            if let Ok(row) = &row {
+                let odd = row.odd_fields.iter().map(|&field| (key, field));
+                self.tolerated.extend(odd);
+            }
+        }
+        if let Ok(understood) = &row
+            && !understood.shape_matches
+            && stretch.collection.fields.iter().any(|field| field.hidden)
+        {
+            // Written before the table was changed. Under the names of then, what is hidden might
+            // stand where something else stands now.
+            tracing::info!(
+                collection.name = %stretch.collection.name,
+                "a change was written before its table was altered, and has hidden columns; subscribers are \
+                 told to load afresh"
+            );
+            return Ok(Err(GapReason::Undecodable));
         }
         match row {
             Ok(row) => {
@@ -378,8 +504,23 @@ impl Reader {
         stretch
             .assembler
             .end_stretch(&stretch.collection, &mut events);
-        self.emit(events).await?;
-        cursor.deliver(stretch.xid, stretch.first, stretch.last);
+        self.pass(events, false, read).await?;
+        if let Some(last) = stretch.last {
+            read.ended = Some((stretch.xid, stretch.first, last));
+        }
+        self.note_delivery(read, cursor);
+        Ok(())
+    }
+
+    /// The transaction has ended, or something comes that nothing may be moved across.
+    async fn end_transaction(
+        &mut self,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        self.end_stretch(read, cursor).await?;
+        self.settle(read, cursor).await?;
+        read.ended = None;
         Ok(())
     }
 
@@ -427,7 +568,9 @@ fn read_id(image: Box<str>, collection: &Collection) -> Option<RecordId> {
     record_id(&parsed.image, collection).ok()
 }
 
-fn withheld(collection: &Collection) -> GapReason {
+fn withheld(read: &Read) -> GapReason {
+    let stretch = read.stretch.as_ref().expect("a row belongs to a stretch");
+    let collection = &stretch.collection;
     tracing::error!(
         collection.name = %collection.name,
         table = %collection.table,
@@ -444,6 +587,10 @@ struct Read {
     /// The transaction being read and its first row.
     transaction: Option<(Xid, Place)>,
     stretch: Option<Stretch>,
+    /// The last row of the stretch before.
+    ended: Option<(Xid, Place, Place)>,
+    nested: Nested,
+    cascade: Cascade,
     /// The catalog was loaded again because of something in this read; once is enough.
     reloaded: bool,
 }
@@ -472,9 +619,10 @@ impl LogRow {
                 n: row.try_get("n")?,
             },
             collection: CollectionKey(row.try_get("collection")?),
-            op: op.cast_unsigned(),
-            old: row.try_get::<_, Option<String>>("old")?.map(Into::into),
-            new: row.try_get::<_, Option<String>>("new")?.map(Into::into),
+            op: op.cast_unsigned().to_ascii_uppercase(),
+            nested: op.cast_unsigned().is_ascii_lowercase(),
+            old: row.try_get::<_, Option<Image>>("old")?.map(|image| image.0),
+            new: row.try_get::<_, Option<Image>>("new")?.map(|image| image.0),
         })
     }
 
@@ -487,6 +635,20 @@ impl LogRow {
             (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
             _ => None,
         }
+    }
+}
+
+/// Text that may hold bytes which are none in UTF-8, as a value of type `"char"` or any value of a database
+/// in `SQL_ASCII` can. A reader that failed on them would fail on them again for ever.
+struct Image(Box<str>);
+
+impl<'a> FromSql<'a> for Image {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(String::from_utf8_lossy(raw).into()))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TEXT
     }
 }
 

@@ -10,7 +10,7 @@ use super::session::OPEN_LOG;
 use crate::db::{Database, PoolError};
 
 const ROTATE: &str = include_str!("../../sql/capture/rotate.sql");
-const COVER_PARTITIONS: &str = include_str!("../../sql/capture/cover_partitions.sql");
+const TEND: &str = include_str!("../../sql/capture/tend.sql");
 const SET_SETTING: &str = include_str!("../../sql/capture/set_setting.sql");
 
 /// The task that keeps the log within its limits. Every node runs it; they do not get in each
@@ -93,9 +93,9 @@ impl Retention {
             _ => tracing::debug!(outcome, "looked at the change log"),
         }
         client
-            .execute(COVER_PARTITIONS, &[])
+            .execute(TEND, &[])
             .await
-            .map_err(failed("cover new partitions"))?;
+            .map_err(failed("tend to the attached tables"))?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::RecordOrder;
+use crate::policy::Policy;
 
 /// The small number under which a collection's changes stand in the log; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,8 @@ pub struct Collection {
     pub key: CollectionKey,
     /// PocketBase's `collectionId`; stays the same when the collection is renamed.
     pub id: Arc<str>,
+    /// The whole policy, read in the same snapshot: what decides who may see its records.
+    pub policy: Arc<Policy>,
     /// PocketBase's `collectionName`, as used in topics.
     pub name: Arc<str>,
     /// The table behind it, for messages.
@@ -28,7 +31,7 @@ pub struct Collection {
     pub partitioned: bool,
     /// Orders in which partitions have the columns, as positions in `fields`; for other tables empty.
     pub column_orders: Vec<Vec<usize>>,
-    /// Who may see its records.
+    /// What is written about everybody, to be shown; decisions are the policy's.
     pub rules: Rules,
     /// How its records prove who they are; `None` unless it is an auth collection.
     pub auth: Option<AuthSettings>,

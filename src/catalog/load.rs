@@ -11,9 +11,11 @@ use super::{
     AuthSettings, Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName,
 };
 use crate::db::{Database, PoolError, Transaction};
+use crate::policy::{self, Policy};
 
 const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
 const LOAD_COLUMNS: &str = include_str!("../../sql/catalog/load_columns.sql");
+const LOAD_CASCADES: &str = include_str!("../../sql/catalog/load_cascades.sql");
 const LOAD_TYPES: &str = include_str!("../../sql/catalog/load_types.sql");
 
 /// Why the catalog could not be loaded.
@@ -25,6 +27,9 @@ pub enum LoadError {
     /// A query failed.
     #[error("could not read the catalog")]
     Query(#[from] tokio_postgres::Error),
+    /// The policy could not be read.
+    #[error("could not read the policy")]
+    Policy(#[from] policy::LoadError),
     /// The database took longer than a statement may.
     #[error("the database took too long")]
     Deadline,
@@ -50,12 +55,19 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
         .await?;
     let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
     let columns = Columns::load(&transaction, &collections).await?;
+    let cascades = transaction.query(LOAD_CASCADES, &[]).await?;
+    let policy = Arc::new(Policy::read(&*transaction).await?);
     transaction.commit().await?;
     let mut loaded = Vec::with_capacity(collections.len());
     for row in &collections {
-        loaded.extend(columns.collection(row)?);
+        loaded.extend(columns.collection(row, &policy)?);
     }
-    Ok(Catalog::new(loaded))
+    let key = |row: &Row, name| row.try_get(name).map(CollectionKey);
+    let cascades = cascades
+        .iter()
+        .map(|row| Ok((key(row, "parent")?, key(row, "child")?)))
+        .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
+    Ok(Catalog::new(loaded).with_cascades(cascades))
 }
 
 /// The columns of all tables by table, and the types they use.
@@ -114,7 +126,11 @@ impl Columns {
     }
 
     /// One collection; `None`, with a log line, if it cannot be offered any more.
-    fn collection(&self, row: &Row) -> Result<Option<Collection>, tokio_postgres::Error> {
+    fn collection(
+        &self,
+        row: &Row,
+        policy: &Arc<Policy>,
+    ) -> Result<Option<Collection>, tokio_postgres::Error> {
         let name: Arc<str> = row.try_get::<_, &str>("name")?.into();
         let table = TableName {
             schema: row.try_get("schema")?,
@@ -140,13 +156,23 @@ impl Columns {
         let columns: Vec<&Column> = columns.iter().filter(is_captured).collect();
         let hidden: Vec<String> = row.try_get("hidden")?;
         let hidden_attnums: Vec<i16> = row.try_get("hidden_attnums")?;
+        let hidden_unknown = row.try_get::<_, Option<bool>>("hidden_unknown")? == Some(true);
+        if hidden_unknown {
+            tracing::error!(
+                collection.name = %name,
+                table = %table,
+                "the database was restored and a hidden column cannot be found, so nothing but the key is shown; \
+                 run rowcast attach again with the columns to hide"
+            );
+        }
         let fields: Vec<Field> = columns
             .iter()
             .map(|column| Field {
                 name: column.name.as_str().into(),
                 kind: self.types.field_kind(column.type_oid),
-                // By name and by number: neither renaming nor restoring uncovers a column.
-                hidden: hidden.contains(&column.name) || hidden_attnums.contains(&column.attnum),
+                hidden: hidden.contains(&column.name)
+                    || hidden_attnums.contains(&column.attnum)
+                    || hidden_unknown && !key_columns.contains(&column.attnum),
             })
             .collect();
         let key_fields = key_columns
@@ -168,6 +194,7 @@ impl Columns {
         Ok(Some(Collection {
             key: CollectionKey(row.try_get("key")?),
             id: row.try_get::<_, &str>("id")?.into(),
+            policy: Arc::clone(policy),
             name,
             table,
             fields,

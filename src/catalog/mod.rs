@@ -3,14 +3,14 @@
 //! *Owns* the nouns [`Catalog`], [`Collection`], [`Field`], [`Rules`].
 //! *Takes* a database connection, once per load.
 //! *Gives* an `Arc<Catalog>` that never changes; a newer one replaces it.
-//! *Never* decides who may see a record: it only says which rule is written down.
+//! *Never* decides who may see a record: it only carries the policy that does.
 
 mod collection;
 mod field_kind;
 mod load;
 mod record_order;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use collection::{
@@ -23,6 +23,8 @@ pub use record_order::{RecordKey, RecordOrder};
 #[derive(Debug, Default)]
 pub struct Catalog {
     collections: HashMap<CollectionKey, Arc<Collection>>,
+    /// By parent: whose rows go when the parent's do.
+    followers: HashMap<CollectionKey, HashSet<CollectionKey>>,
 }
 
 impl Catalog {
@@ -32,7 +34,33 @@ impl Catalog {
             .into_iter()
             .map(|collection| (collection.key, Arc::new(collection)))
             .collect();
-        Self { collections }
+        Self {
+            collections,
+            followers: HashMap::new(),
+        }
+    }
+
+    /// The same with foreign keys that cascade deletes, from parent to child.
+    #[must_use]
+    pub fn with_cascades(
+        mut self,
+        cascades: impl IntoIterator<Item = (CollectionKey, CollectionKey)>,
+    ) -> Self {
+        for (parent, child) in cascades {
+            self.followers.entry(parent).or_default().insert(child);
+        }
+        self
+    }
+
+    /// Whether deletes from this collection cascade to another.
+    pub fn has_followers(&self, parent: CollectionKey) -> bool {
+        self.followers.contains_key(&parent)
+    }
+
+    /// Whether deletes from `parent` cascade to `child`.
+    pub fn follows(&self, child: CollectionKey, parent: CollectionKey) -> bool {
+        let followers = self.followers.get(&parent);
+        followers.is_some_and(|followers| followers.contains(&child))
     }
 
     /// The collection whose changes are logged under `key`.

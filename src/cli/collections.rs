@@ -34,6 +34,8 @@ struct Listed {
     view_rule: Option<String>,
     hidden: Vec<String>,
     include_replicated: bool,
+    /// Rows of the policy that the two rules do not show.
+    other_rows: i64,
 }
 
 impl Collections {
@@ -51,6 +53,7 @@ impl Collections {
             terminal::note("nothing is attached yet; offer a table with: rowcast attach TABLE");
         } else {
             terminal::result(table(&listed));
+            note_other_rows(&listed);
         }
         Ok(())
     }
@@ -73,6 +76,19 @@ fn table(listed: &[Listed]) -> Table {
     table
 }
 
+/// The table shows what everybody may see; the policy may say more.
+fn note_other_rows(listed: &[Listed]) {
+    let concerned = listed.iter().filter(|one| one.other_rows > 0);
+    let names: Vec<&str> = concerned.map(|one| &*one.name).collect();
+    if let Some(first) = names.first() {
+        terminal::note(format_args!(
+            "note: the policy has other rows about {}; see them with: \
+             rowcast policy explain --collection {first}",
+            names.join(", ")
+        ));
+    }
+}
+
 fn in_words(rule: Option<&str>) -> String {
     match rule {
         None => "superusers".to_owned(),
@@ -91,6 +107,7 @@ impl Listed {
             view_rule: row.try_get("view_rule")?,
             hidden: row.try_get("hidden")?,
             include_replicated: row.try_get("include_replicated")?,
+            other_rows: row.try_get("other_rows")?,
         })
     }
 

@@ -61,7 +61,9 @@ impl From<MigrateError> for Failure {
             MigrateError::Connect(error) => connect_code(error),
             MigrateError::Busy(_) => UNAVAILABLE,
             MigrateError::Denied { .. } => DENIED,
-            MigrateError::ServerTooOld { .. } | MigrateError::OtherVersion(_) => USAGE,
+            MigrateError::ServerTooOld { .. }
+            | MigrateError::OtherVersion(_)
+            | MigrateError::WithoutHistory => USAGE,
             MigrateError::Migration(_) => INTERNAL,
             MigrateError::Query { source, .. } => statement_code(source),
         };

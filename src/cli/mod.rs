@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
 //! *Owns* the commands, their help, and the exit codes.
-//! *Takes* arguments; settings come through [`config`](crate::config).
+//! *Takes* arguments; settings come through [`crate::config`].
 //! *Gives* results on standard output, everything else on standard error, and an exit code.
 //! *Never* does what a room can do: commands are thin.
 
@@ -15,6 +15,7 @@ mod failure;
 mod health;
 mod migrate;
 mod options;
+mod policy;
 mod serve;
 mod session;
 mod terminal;
@@ -71,6 +72,7 @@ enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Collections(collections::Collections),
+    Policy(policy::Policy),
     Token(token::Token),
     Doctor(doctor::Doctor),
     Health(health::Health),
@@ -113,6 +115,7 @@ impl Cli {
             Command::Attach(command) => command.run(options).await,
             Command::Detach(command) => command.run(options).await,
             Command::Collections(command) => command.run(options).await,
+            Command::Policy(command) => command.run(options).await,
             Command::Token(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,
             Command::Health(command) => command.run(options).await,

@@ -16,6 +16,7 @@ const SESSION: &str = include_str!("../../sql/db/migrate_session.sql");
 const SERVER_VERSION: &str = include_str!("../../sql/db/server_version.sql");
 const LOCK: &str = include_str!("../../sql/db/migrate_lock.sql");
 const SCHEMA_EXISTS: &str = include_str!("../../sql/db/schema_exists.sql");
+const LOST_HISTORY: &str = include_str!("../../sql/db/lost_history.sql");
 const CREATE_SCHEMA: &str = include_str!("../../sql/db/create_schema.sql");
 
 /// Where refinery notes what it has applied.
@@ -68,6 +69,12 @@ pub enum MigrateError {
          new as the one that migrated last"
     )]
     OtherVersion(#[source] Box<refinery::Error>),
+    /// Our schema is there and what was applied to it is not noted.
+    #[error(
+        "the schema rowcast came here without its data, so nobody knows its version or what was attached; \
+         run drop schema rowcast cascade, which removes it and its triggers, then migrate and attach again"
+    )]
+    WithoutHistory,
     /// A migration failed; it was rolled back.
     #[error("a migration of the schema rowcast failed and was rolled back")]
     Migration(#[source] Box<refinery::Error>),
@@ -101,6 +108,9 @@ pub async fn migrate(database: &Database) -> Result<Vec<AppliedMigration>, Migra
         return Ok(Vec::new());
     }
     lock(&client).await?;
+    if has_lost_history(&client).await? {
+        return Err(MigrateError::WithoutHistory);
+    }
     create_schema(&client, &role).await?;
     match runner().run_async(&mut client).await {
         Ok(report) => Ok(report.applied_migrations().iter().map(applied).collect()),
@@ -141,6 +151,18 @@ async fn is_current(client: &mut Client) -> Result<bool, MigrateError> {
     };
     let known = runner.get_migrations();
     Ok(known.len() == applied.len() && known.iter().all(|one| applied.contains(one)))
+}
+
+/// Whether our tables are there and nothing says which migrations made them.
+async fn has_lost_history(client: &Client) -> Result<bool, MigrateError> {
+    let doing = "look for the history of the schema rowcast";
+    let (_, history) = what_exists(client).await?;
+    if !history {
+        return Ok(false);
+    }
+    let row = client.query_one(LOST_HISTORY, &[]).await;
+    let row = row.map_err(query(doing))?;
+    row.try_get("lost").map_err(query(doing))
 }
 
 /// Whether the schema and the history table exist.

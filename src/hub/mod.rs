@@ -5,8 +5,10 @@
 //! *Gives* frames, each into its receiver's bounded mailbox.
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
 
+mod access;
 #[cfg(test)]
 pub(crate) mod fake;
+mod filter;
 mod handle;
 mod mailbox;
 mod principals;
@@ -21,7 +23,9 @@ pub use task::Hub;
 /// Limits of the hub.
 #[derive(Debug, Clone)]
 pub struct HubOptions {
-    /// Frames that may wait for one subscriber before it is let go.
+    /// Frames that may wait for one subscriber before it is let go. A transaction's changes come in
+    /// one go, faster than any network, so this is also about the largest transaction that a reader
+    /// of good health receives whole. Room is taken only as it fills.
     pub mailbox_frames: usize,
     /// Subscribers in all.
     pub subscribers_max: usize,
@@ -46,7 +50,7 @@ pub enum TokenExpiry {
 impl Default for HubOptions {
     fn default() -> Self {
         Self {
-            mailbox_frames: 256,
+            mailbox_frames: 4096,
             subscribers_max: 100_000,
             subscribers_per_address_max: 1_000,
             wildcard: true,

@@ -32,10 +32,13 @@ impl Registry {
     }
 
     /// Waits until a token ends. Safe to drop half-way.
-    pub(super) async fn next_end(&self) {
-        match self.first_deadline() {
-            Some((at, _)) => sleep_until(at).await,
-            None => std::future::pending().await,
+    pub(super) fn next_end(&self) -> impl Future<Output = ()> + use<> {
+        let first = self.first_deadline();
+        async move {
+            match first {
+                Some((at, _)) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -90,14 +93,17 @@ impl Registry {
             KeyHolder::Superusers { id: None } => self.streams_of_all(SUPERUSERS_ID),
         };
         for key in keys {
-            let proved_since = self
-                .get(key)
-                .and_then(|who| who.principal().record())
-                .is_some_and(|record| record.has_seen(changed.transaction));
-            if !proved_since {
+            if !self.has_seen(key, Some(changed.transaction)) {
                 self.make_guest(key);
             }
         }
+    }
+
+    /// Whether a subscriber has proved itself after this transaction, so that it is no news of it.
+    fn has_seen(&self, key: SubscriberKey, transaction: Option<u64>) -> bool {
+        let record = self.get(key).and_then(|who| who.principal().record());
+        let seen = record.zip(transaction);
+        seen.is_some_and(|(record, transaction)| record.has_seen(transaction))
     }
 
     /// Follows a change of an auth record, after it was delivered; returns those whose streams end
@@ -117,6 +123,9 @@ impl Registry {
 
     fn follow_record(&mut self, event: &ChangeEvent) {
         for key in self.streams_of(&event.collection.id, &event.id.0) {
+            if self.has_seen(key, event.transaction) {
+                continue;
+            }
             match (event.action, &event.new) {
                 (Action::Delete, _) => self.make_guest(key),
                 (Action::Update, _) if voids_tokens(event) => self.make_guest(key),

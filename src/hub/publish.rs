@@ -2,21 +2,26 @@
 
 use std::cell::{LazyCell, OnceCell};
 
+use jiff::Timestamp;
+
 use super::HubOptions;
-use super::registry::{Registry, SubscriberKey};
-use crate::auth::Principal;
-use crate::catalog::{Collection, Rule};
+use super::access::Access;
+use super::registry::{Group, Registry, Subscriber, SubscriberKey};
+use crate::auth::{AuthRecord, Principal};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
+use crate::rules::{RequestContext, Row};
 use crate::telemetry::Metrics;
-use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
+use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
 pub(super) struct Delivery<'a> {
     pub registry: &'a Registry,
+    pub access: &'a Access,
     pub options: &'a HubOptions,
     pub metrics: &'a Metrics,
+    pub now: Timestamp,
 }
 
 /// An event's data, encoded when somebody first needs it.
@@ -77,9 +82,13 @@ impl Delivery<'_> {
         let event = encoded.event;
         let id = event.position.as_ref().map(|Position(text)| &**text);
         for (text, group) in self.registry.groups(topic) {
-            if group.mute {
-                continue;
-            }
+            let verdict = Verdict {
+                delivery: self,
+                event,
+                group,
+                guard,
+                guest: OnceCell::new(),
+            };
             let frames = [Visibility::Plain, Visibility::Own, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
                     let frame = Frame::event(id, text, encoded.data(visibility));
@@ -90,10 +99,12 @@ impl Delivery<'_> {
                 })
             });
             for &key in &group.members {
-                let Some(principal) = self.admitted(key, &event.collection, guard) else {
+                let subscriber = self.registry.get(key);
+                let Some(visibility) = subscriber.and_then(|subscriber| verdict.of(subscriber))
+                else {
                     continue;
                 };
-                let frame = match visibility(principal, event) {
+                let frame = match visibility {
                     Visibility::Plain => &frames[0],
                     Visibility::Own => &frames[1],
                     Visibility::Full => &frames[2],
@@ -103,17 +114,6 @@ impl Delivery<'_> {
                 }
             }
         }
-    }
-
-    /// Who a subscriber is, if the rule that guards the topic lets it pass.
-    fn admitted(
-        &self,
-        key: SubscriberKey,
-        collection: &Collection,
-        guard: Guard,
-    ) -> Option<&Principal> {
-        let principal = self.registry.get(key)?.principal();
-        may_see(principal, collection, guard).then_some(principal)
     }
 
     /// Tells everybody who waits for records of a collection that some changes will not come.
@@ -129,7 +129,11 @@ impl Delivery<'_> {
                 continue;
             };
             for &key in &group.members {
-                if self.admitted(key, &gap.collection, guard).is_some() {
+                let concerns = |subscriber: &Subscriber| {
+                    let Subscriber { member, .. } = subscriber;
+                    self.access.may_ever_pass(member, &gap.collection, guard)
+                };
+                if self.registry.get(key).is_some_and(concerns) {
                     send(key, &frame);
                 }
             }
@@ -137,30 +141,63 @@ impl Delivery<'_> {
     }
 }
 
-/// What a principal sees of a record that it may see.
-fn visibility(principal: &Principal, event: &ChangeEvent) -> Visibility {
-    let collection = &event.collection;
-    let manages = matches!(&collection.auth, Some(auth) if auth.manage_rule == Rule::Public);
-    match principal {
-        Principal::Superuser { .. } => Visibility::Full,
-        Principal::Record(record) if record.is(&collection.id, &event.id.0) => Visibility::Own,
-        Principal::Guest | Principal::Record(_) if manages => Visibility::Own,
-        Principal::Guest | Principal::Record(_) => Visibility::Plain,
-    }
+/// What one group may see of one event.
+struct Verdict<'v> {
+    delivery: &'v Delivery<'v>,
+    event: &'v ChangeEvent,
+    group: &'v Group,
+    guard: Guard,
+    /// All guests of a group see the same.
+    guest: OnceCell<bool>,
 }
 
-/// Whether a principal passes the rule that guards a topic.
-fn may_see(principal: &Principal, collection: &Collection, guard: Guard) -> bool {
-    if principal.is_superuser() {
-        return true;
+impl Verdict<'_> {
+    /// What a subscriber may see; `None` for nothing.
+    fn of(&self, subscriber: &Subscriber) -> Option<Visibility> {
+        let passes = match &subscriber.auth {
+            None => *self.guest.get_or_init(|| self.passes(subscriber)),
+            Some(_) => self.passes(subscriber),
+        };
+        passes.then(|| self.visibility(subscriber))
     }
-    let rule = match guard {
-        Guard::List => &collection.rules.list,
-        Guard::View => &collection.rules.view,
-    };
-    match rule {
-        Rule::Public => true,
-        // Deny on doubt: what cannot be decided is denied.
-        Rule::Locked | Rule::Expression(_) => false,
+
+    /// What it sees of a record that it may see.
+    fn visibility(&self, subscriber: &Subscriber) -> Visibility {
+        let event = self.event;
+        let is_own = |record: &AuthRecord| record.is(&event.collection.id, &event.id.0);
+        match subscriber.principal() {
+            Principal::Superuser { .. } => Visibility::Full,
+            Principal::Record(record) if is_own(record) => Visibility::Own,
+            // Only auth collections keep anything back, so only of them it is asked.
+            _ if event.collection.auth.is_some() && self.manages(subscriber) => Visibility::Own,
+            Principal::Guest | Principal::Record(_) => Visibility::Plain,
+        }
+    }
+
+    fn manages(&self, subscriber: &Subscriber) -> bool {
+        let Delivery {
+            access, metrics, ..
+        } = self.delivery;
+        let (row, request) = (Row::shown(self.event), self.request(subscriber));
+        access.manages(&subscriber.member, row, &request, metrics)
+    }
+
+    fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {
+        let Options { query, headers, .. } = &self.group.options;
+        RequestContext::realtime(subscriber.auth.as_ref(), query, headers, self.delivery.now)
+    }
+
+    fn passes(&self, subscriber: &Subscriber) -> bool {
+        let Group {
+            filter, options, ..
+        } = self.group;
+        let Delivery {
+            access, metrics, ..
+        } = self.delivery;
+        let request = self.request(subscriber);
+        let (collection, row) = (&self.event.collection, Row::shown(self.event));
+        let superuser = subscriber.principal().is_superuser();
+        access.lets_pass(&subscriber.member, self.guard, row, &request, metrics)
+            && filter.lets_pass(collection, row, options, &request, superuser)
     }
 }

@@ -9,10 +9,14 @@ use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::access::{auth_values, member_of};
+use super::filter::Filter;
 use super::mailbox::ClientId;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
-use crate::topic::Subscription;
+use crate::policy::Member;
+use crate::rules::AuthValues;
+use crate::topic::{Options, Subscription};
 
 /// A subscriber's place in the registry; given anew after it left.
 pub(super) type SubscriberKey = usize;
@@ -21,6 +25,10 @@ pub(super) type SubscriberKey = usize;
 pub(super) struct Subscriber {
     pub id: ClientId,
     pub address: IpAddr,
+    /// Invariant: the roles of `principal`.
+    pub member: Member,
+    /// Invariant: the values of `principal` as rules see them; nothing of guests.
+    pub auth: Option<AuthValues>,
     pub mailbox: mpsc::Sender<Frame>,
     /// Invariant: `by_principal` holds this subscriber exactly under it, unless it is a guest.
     principal: Principal,
@@ -41,8 +49,10 @@ impl Subscriber {
 #[derive(Default)]
 pub(super) struct Group {
     pub members: IndexSet<SubscriberKey>,
-    /// The subscription asks for something that cannot be decided, so it never fires.
-    pub mute: bool,
+    /// What they ask for beside the topic.
+    pub options: Options,
+    /// The filter among the options, if any.
+    pub filter: Filter,
 }
 
 /// All subscribers and their subscriptions.
@@ -83,6 +93,8 @@ impl Registry {
             address,
             principal: Principal::Guest,
             deadline: None,
+            member: member_of(&Principal::Guest),
+            auth: None,
             mailbox,
             subscriptions: Vec::new(),
         });
@@ -137,8 +149,8 @@ impl Registry {
             let group = groups
                 .entry(Arc::clone(subscription.text()))
                 .or_insert_with(|| Group {
-                    members: IndexSet::new(),
-                    mute: is_undecidable(&subscription),
+                    options: subscription.options().clone(),
+                    ..Group::default()
                 });
             if group.members.insert(key) {
                 self.subscriptions += 1;
@@ -152,6 +164,8 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.member = member_of(&principal);
+        subscriber.auth = auth_values(&principal);
         let before = std::mem::replace(&mut subscriber.principal, principal.clone());
         if let Some((collection, id)) = place_of(&before)
             && let Some(records) = self.by_principal.get_mut(&*collection)
@@ -247,13 +261,6 @@ fn place_of(principal: &Principal) -> Option<(Arc<str>, Arc<str>)> {
             Some((Arc::clone(&record.collection_id), Arc::clone(&record.id)))
         }
     }
-}
-
-/// Whether a subscription asks for a selection that nobody here can make. Sending everything instead
-/// would be wrong, so it gets nothing, like a filter that PocketBase cannot read.
-fn is_undecidable(subscription: &Subscription) -> bool {
-    let filter = subscription.options().query.get("filter");
-    filter.is_some_and(|filter| !filter.is_empty())
 }
 
 #[cfg(test)]

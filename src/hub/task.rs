@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::HubOptions;
+use super::access::Access;
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::mailbox::{ClientId, Mailbox};
 use super::publish::Delivery;
@@ -24,6 +26,7 @@ pub struct Hub {
     options: HubOptions,
     metrics: Metrics,
     registry: Registry,
+    access: Access,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -39,6 +42,7 @@ impl Hub {
             options,
             metrics,
             registry: Registry::default(),
+            access: Access::default(),
             commands,
             departures,
             departing,
@@ -159,8 +163,10 @@ impl Hub {
             }
             let delivery = Delivery {
                 registry: &self.registry,
+                access: &self.access,
                 options: &self.options,
                 metrics: &self.metrics,
+                now: Timestamp::now(),
             };
             delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
             for key in self.registry.follow(&item) {

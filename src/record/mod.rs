@@ -12,3 +12,4 @@ mod text;
 mod value;
 
 pub use encode::{Visibility, encode_change, encode_gap, encode_record};
+pub(crate) use value::write_value;

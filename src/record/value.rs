@@ -18,7 +18,7 @@ const ARRAY_DEPTH_MAX: usize = 16;
 ///
 /// A value of another JSON type than the kind expects was written while the column had another
 /// type. It stays valid JSON: [`FieldKind::Text`] takes it as text, the others pass it on.
-pub(super) fn write_value(out: &mut Vec<u8>, kind: &FieldKind, json: Option<&str>) {
+pub(crate) fn write_value(out: &mut Vec<u8>, kind: &FieldKind, json: Option<&str>) {
     match json.map(str::trim_ascii) {
         None | Some("null" | "") => out.extend_from_slice(empty(kind)),
         Some(json) => write_present(out, kind, json, 0),

@@ -12,6 +12,7 @@ fn collection(fields: &[&str], key_fields: &[usize]) -> Collection {
     Collection {
         key: CollectionKey(1),
         id: "pbc_1".into(),
+        policy: Arc::default(),
         name: "posts".into(),
         table: TableName {
             schema: "public".into(),
@@ -48,6 +49,7 @@ fn values_are_found_where_postgres_wrote_them() {
     let ParsedImage {
         image,
         shape_matches,
+        odd_fields: _,
     } = parse(json, &collection);
     assert!(shape_matches);
     let values: Vec<_> = (0..5).map(|index| image.value(index)).collect();
@@ -79,6 +81,33 @@ fn a_shape_the_catalog_does_not_know_is_noticed() {
         let parsed = parse(json, &collection);
         assert_eq!(parsed.shape_matches, matches, "{json}");
         assert_eq!(parsed.image.value(1), title, "{json}");
+    }
+}
+
+#[test]
+fn a_value_of_another_json_type_than_its_kinds_is_noticed() {
+    let array = || FieldKind::Array(Box::new(FieldKind::Number));
+    for (kind, value, odd) in [
+        (FieldKind::Text, r#""x""#, false),
+        (FieldKind::Text, "1", true),
+        (FieldKind::Date, r#""2024-05-05""#, false),
+        (FieldKind::Date, "{}", true),
+        (FieldKind::Number, "-1.5", false),
+        (FieldKind::Number, r#""NaN""#, false),
+        (FieldKind::Number, r#""3""#, true),
+        (FieldKind::Number, "true", true),
+        (FieldKind::Bool, "true", false),
+        (FieldKind::Bool, "0", true),
+        (array(), "[]", false),
+        (array(), "1", true),
+        (FieldKind::Json, "1", false),
+        (FieldKind::Number, "null", false),
+    ] {
+        let mut collection = collection(&["id", "v"], &[0]);
+        collection.fields[1].kind = kind.clone();
+        let parsed = parse(&format!(r#"{{"id":"1","v":{value}}}"#), &collection);
+        let expected: &[usize] = if odd { &[1] } else { &[] };
+        assert_eq!(parsed.odd_fields, expected, "{kind:?} {value}");
     }
 }
 

@@ -35,6 +35,7 @@ fn collection(fields: Vec<Field>) -> Arc<Collection> {
     Arc::new(Collection {
         key: CollectionKey(1),
         id: "pbc_1".into(),
+        policy: Arc::default(),
         name: "posts".into(),
         table: TableName {
             schema: "public".into(),
@@ -75,6 +76,7 @@ fn encode(fields: Vec<Field>, values: &[Option<&str>], visibility: Visibility) -
         id: RecordId("r1".into()),
         old: None,
         new: Some(image(values)),
+        transaction: None,
         position: None,
     };
     String::from_utf8(encode_change(&event, visibility)).expect("JSON is text")
@@ -137,6 +139,7 @@ fn a_delete_shows_the_last_row_and_an_update_the_new_one() {
             id: RecordId("line\nbreak \"".into()),
             old,
             new,
+            transaction: None,
             position: None,
         };
         let line = encode_change(&event, Visibility::Plain);

@@ -166,13 +166,25 @@ impl Writer {
 #[derive(Debug, Default)]
 pub struct Replay {
     rows: BTreeMap<i64, i64>,
+    /// Records that an event has told of.
+    seen: HashSet<i64>,
     /// Transactions that have ended; none of them may speak again.
     ended: HashSet<i64>,
     current: i64,
+    /// Records of which nothing is known yet may begin anywhere: reading began in the middle.
+    began_late: bool,
     pub events: usize,
 }
 
 impl Replay {
+    /// For a stream that began when the table already had rows.
+    pub fn from_the_middle() -> Self {
+        Self {
+            began_late: true,
+            ..Self::default()
+        }
+    }
+
     /// Reads events until the sentinel row of [`finish`] arrives.
     pub async fn read_to_end(&mut self, stream: &mut Sse) {
         loop {
@@ -190,7 +202,10 @@ impl Replay {
         self.events += 1;
         let version = record["version"].as_i64().unwrap();
         let known = self.rows.get(&id).copied();
+        let unknown = self.began_late && self.seen.insert(id);
         match (action, known) {
+            ("delete", _) if unknown => None,
+            (_, _) if unknown => self.rows.insert(id, version),
             ("create", None) => self.rows.insert(id, version),
             ("update", Some(before)) if before + 1 == version => self.rows.insert(id, version),
             ("delete", Some(before)) if before == version => self.rows.remove(&id),
@@ -217,18 +232,46 @@ impl Replay {
         }
     }
 
+    /// Compares with the table what has changed in it since `before`.
+    pub async fn equals_changes(&self, client: &Client, before: &BTreeMap<i64, i64>) {
+        let after = table(client).await;
+        for id in before.keys().chain(after.keys()) {
+            if self.seen.contains(id) {
+                assert_eq!(
+                    self.rows.get(id),
+                    after.get(id),
+                    "record {id}, events and table"
+                );
+            } else {
+                assert_eq!(
+                    before.get(id),
+                    after.get(id),
+                    "record {id} changed without an event"
+                );
+            }
+        }
+    }
+
     /// Compares with the table.
     pub async fn equals_table(&self, client: &Client) {
-        let rows = client
-            .query(
-                "select id::bigint, version::bigint from ledger where id <> $1::integer",
-                &[&(SENTINEL as i32)],
-            )
-            .await
-            .unwrap();
-        let table: BTreeMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        assert_eq!(self.rows, table, "what the events built, and the table");
+        assert_eq!(
+            self.rows,
+            table(client).await,
+            "what the events built, and the table"
+        );
     }
+}
+
+/// The versions in the table.
+pub async fn table(client: &Client) -> BTreeMap<i64, i64> {
+    let rows = client
+        .query(
+            "select id::bigint, version::bigint from ledger where id <> $1::integer",
+            &[&(SENTINEL as i32)],
+        )
+        .await
+        .unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 const SENTINEL: i64 = 1_000_000;

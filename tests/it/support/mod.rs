@@ -7,6 +7,7 @@
 )]
 
 mod database;
+pub mod feed;
 pub mod ledger;
 pub mod server;
 pub mod source;
@@ -14,6 +15,7 @@ pub mod sse;
 mod wait;
 
 pub use database::{TestDatabase, client, cluster_options, database, empty_database};
+pub use feed::Feed;
 pub use server::Server;
 pub use sse::{Event, Sse};
 pub use wait::{DEADLINE, eventually, within};

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::catalog::{CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName};
+use crate::event::{RecordId, RowImage};
+use crate::hub::filter::Filter;
+use crate::policy::{Policy, PolicyRows};
+use crate::topic::Options;
+
+/// A collection whose list rule is this one; `None` locks it. The view rule is locked.
+fn collection(list: Option<&str>, fields: &[&str]) -> Arc<Collection> {
+    let field = |name: &&str| Field {
+        name: (*name).into(),
+        kind: FieldKind::Text,
+        hidden: name.starts_with("secret"),
+    };
+    let rules: Vec<_> = list
+        .map(|rule| ("posts", "list", rule))
+        .into_iter()
+        .collect();
+    Arc::new(Collection {
+        key: CollectionKey(1),
+        policy: Arc::new(Policy::new(PolicyRows::for_everybody(&rules))),
+        id: "pbc_1".into(),
+        name: "posts".into(),
+        table: TableName {
+            schema: "public".into(),
+            table: "posts".into(),
+        },
+        fields: fields.iter().map(field).collect(),
+        key_fields: vec![0],
+        partitioned: false,
+        auth: None,
+        column_orders: Vec::new(),
+        rules: Rules {
+            list: Rule::Locked,
+            view: Rule::Locked,
+        },
+        record_order: RecordOrder::default(),
+    })
+}
+
+/// A row whose fields all say `x`.
+fn image(collection: &Collection) -> RowImage {
+    let values = vec![Some(0..3); collection.fields.len()];
+    RowImage::new("\"x\"".into(), values.into())
+}
+
+/// Asks with the options `a` = `x` and perhaps a filter.
+fn ask<T>(
+    collection: &Collection,
+    filter: &str,
+    ask: impl FnOnce(Row<'_>, &Options, &RequestContext<'_>) -> T,
+) -> T {
+    let pairs = [("a", "x"), ("filter", filter)];
+    let query = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let options = Options {
+        query: query.into_iter().collect(),
+        headers: BTreeMap::new(),
+    };
+    let Options { query, headers } = &options;
+    let request = RequestContext::realtime(None, query, headers, Timestamp::UNIX_EPOCH);
+    let row = Row {
+        collection,
+        id: &RecordId("1".into()),
+        image: &image(collection),
+    };
+    ask(row, &options, &request)
+}
+
+fn guest_passes(access: &Access, collection: &Collection, guard: Guard, metrics: &Metrics) -> bool {
+    let guest = member_of(&Principal::Guest);
+    ask(collection, "", |row, _, request| {
+        access.lets_pass(&guest, guard, row, request, metrics)
+    })
+}
+
+#[test]
+fn rules_open_deny_and_are_counted_when_they_cannot_decide() {
+    for (rule, passes, ever, errors) in [
+        (Some(""), true, true, false),
+        (None, false, false, false),
+        (Some("title = 'x'"), true, true, false),
+        (Some("title != 'x'"), false, true, false),
+        (Some("title = @request.query.a"), true, true, false),
+        (Some("@request.headers.b = ''"), true, true, false),
+        (Some("titel = 'x'"), false, false, true),
+        (Some("title.name != 'x'"), false, false, true),
+        (Some(" "), false, false, true),
+    ] {
+        let collection = collection(rule, &["title"]);
+        let (access, metrics) = (Access::default(), Metrics::new());
+        let decided = guest_passes(&access, &collection, Guard::List, &metrics);
+        assert_eq!(decided, passes, "{rule:?}");
+        let counted = metrics.encode().contains("rowcast_rule_errors_total{");
+        assert_eq!(counted, errors, "{rule:?}");
+        let guest = member_of(&Principal::Guest);
+        assert_eq!(
+            access.may_ever_pass(&guest, &collection, Guard::List),
+            ever,
+            "{rule:?}"
+        );
+        assert!(!access.may_ever_pass(&guest, &collection, Guard::View));
+        let superuser = member_of(&Principal::Superuser { id: "s".into() });
+        assert!(access.may_ever_pass(&superuser, &collection, Guard::View));
+    }
+}
+
+#[test]
+fn a_changed_collection_has_its_rules_compiled_again() {
+    let access = Access::default();
+    for (rule, fields, passes) in [
+        (Some("title = 'x'"), &["title"][..], true),
+        (None, &["title"], false),
+        (Some("title = 'x'"), &["other"], false),
+        (Some("title = 'x'"), &["other", "title"], true),
+    ] {
+        let collection = collection(rule, fields);
+        let decided = guest_passes(&access, &collection, Guard::List, &Metrics::new());
+        assert_eq!(decided, passes, "{fields:?}");
+    }
+}
+
+#[test]
+fn a_filter_is_compiled_for_who_asks_and_for_the_collection_as_it_is() {
+    for (text, by_anybody, by_superusers) in [
+        ("", true, true),
+        ("title = 'x'", true, true),
+        ("title != 'x'", false, false),
+        ("nope = 'x'", false, false),
+        ("secret = 'x'", false, false),
+        ("@request.query.a = 'x'", false, true),
+        (" ", false, false),
+    ] {
+        let filter = Filter::default();
+        for superuser in [false, true, false] {
+            let collection = collection(Some(""), &["title", "secret"]);
+            let passes = ask(&collection, text, |row, options, request| {
+                filter.lets_pass(&collection, row, options, request, superuser)
+            });
+            let expected = if superuser { by_superusers } else { by_anybody };
+            assert_eq!(passes, expected, "{text} {superuser}");
+        }
+        let dropped = collection(Some(""), &["other"]);
+        let passes = ask(&dropped, text, |row, options, request| {
+            filter.lets_pass(&dropped, row, options, request, false)
+        });
+        assert_eq!(passes, text.is_empty(), "{text}");
+    }
+}

@@ -1,0 +1,72 @@
+//! A subscription's own filter, compiled when first asked and kept while the collection is the same.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::catalog::{Collection, CollectionKey};
+use crate::rules::{Predicate, RequestContext, Row};
+use crate::topic::Options;
+
+/// A subscription's filter, compiled for the collections it meets: those who wrote the same text
+/// share it.
+#[derive(Default)]
+pub(super) struct Filter(RefCell<HashMap<CollectionKey, CompiledFilter>>);
+
+struct CompiledFilter {
+    collection: Arc<Collection>,
+    plain: OnceCell<Option<Box<Predicate>>>,
+    superuser: OnceCell<Option<Box<Predicate>>>,
+}
+
+impl Filter {
+    /// Whether a row passes. A filter that PocketBase could not read lets nothing pass.
+    pub(super) fn lets_pass(
+        &self,
+        collection: &Arc<Collection>,
+        row: Row<'_>,
+        options: &Options,
+        request: &RequestContext<'_>,
+        superuser: bool,
+    ) -> bool {
+        if options.query.get("filter").is_none_or(String::is_empty) {
+            return true;
+        }
+        let mut compiled = self.0.borrow_mut();
+        let new = || CompiledFilter {
+            collection: Arc::clone(collection),
+            plain: OnceCell::new(),
+            superuser: OnceCell::new(),
+        };
+        let filter = compiled.entry(collection.key).or_insert_with(new);
+        if !Arc::ptr_eq(&filter.collection, collection) {
+            *filter = new();
+        }
+        let predicate = match superuser {
+            true => &filter.superuser,
+            false => &filter.plain,
+        };
+        let predicate = predicate.get_or_init(|| compiled_filter(collection, options, superuser));
+        predicate
+            .as_ref()
+            .is_some_and(|predicate| predicate.decide(row, request) == Ok(true))
+    }
+}
+
+fn compiled_filter(
+    collection: &Collection,
+    options: &Options,
+    superuser: bool,
+) -> Option<Box<Predicate>> {
+    match Predicate::of_options(&options.query, collection, superuser) {
+        Ok(predicate) => predicate.map(Box::new),
+        Err(error) => {
+            tracing::debug!(
+                collection.name = %collection.name,
+                error = error.summary(),
+                "a subscription's filter cannot be used, so it never fires"
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a rule knows beside the row: the request, the principal's record, the clock.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// The request as rules see it.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestContext<'c> {
+    /// The principal's record; `None` for guests.
+    pub auth: Option<&'c AuthValues>,
+    /// `@request.query`: a subscription's own options.
+    pub query: &'c BTreeMap<String, String>,
+    /// `@request.headers`: a subscription's own, names in snake case.
+    pub headers: &'c BTreeMap<String, String>,
+    /// `@request.method`.
+    pub method: &'c str,
+    /// `@request.context`.
+    pub context: &'c str,
+    /// The moment that `@now` and its like are worked out from.
+    pub now: Timestamp,
+}
+
+impl<'c> RequestContext<'c> {
+    /// The request behind every subscription: PocketBase calls it a `GET` in the context `realtime`.
+    pub fn realtime(
+        auth: Option<&'c AuthValues>,
+        query: &'c BTreeMap<String, String>,
+        headers: &'c BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            auth,
+            query,
+            headers,
+            method: "GET",
+            context: "realtime",
+            now,
+        }
+    }
+}
+
+/// The values behind `@request.auth`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AuthValues {
+    /// The record's id; never empty.
+    pub id: String,
+    /// The id of its collection.
+    pub collection_id: String,
+    /// The name of its collection.
+    pub collection_name: String,
+    /// The email address, or nothing if none is known.
+    pub email: String,
+    /// Whether others may see the email address.
+    pub email_visibility: bool,
+    /// Whether the email address was confirmed.
+    pub verified: bool,
+    /// All other fields of the record, or claims of the token, in the formats of a record. Members
+    /// with the names of the above are not looked at.
+    pub fields: Map<String, Value>,
+}

@@ -1,0 +1,265 @@
+//! What is wrong with a text, and where.
+
+use std::fmt;
+
+use super::ast::Span;
+use super::parser::{CALL_NESTING_MAX, COMPARISONS_MAX, NESTING_MAX, TEXT_BYTES_MAX};
+
+/// Why a rule or a filter cannot be used. Prints over several lines: what is wrong, the text with
+/// the place marked, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleError {
+    problem: Box<Problem>,
+    line: usize,
+    column: usize,
+    /// The line of the text, cut to what a terminal shows.
+    shown: String,
+    /// Where in `shown` the mark begins and how long it is, in characters.
+    mark: (usize, usize),
+}
+
+impl std::error::Error for RuleError {}
+
+impl RuleError {
+    /// Characters of the text that are shown.
+    const SHOWN_MAX: usize = 100;
+
+    pub(super) fn new(text: &str, fault: Fault) -> Self {
+        let start = floor(text, fault.span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let column = text[line_start..start].chars().count();
+        let end = floor(text, fault.span.end.min(line_start + line.len()));
+        let len = text
+            .get(start..end)
+            .map_or(0, |marked| marked.chars().count());
+        // The mark shall be seen, with something before it.
+        let skipped = column.saturating_sub(Self::SHOWN_MAX / 2);
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let shown: String = line
+            .chars()
+            .skip(skipped)
+            .take(Self::SHOWN_MAX)
+            .map(printable)
+            .collect();
+        let room = shown.chars().count().saturating_sub(column - skipped);
+        Self {
+            problem: Box::new(fault.problem),
+            line: text[..start].matches('\n').count() + 1,
+            column: column + 1,
+            mark: (column - skipped, len.min(room).max(1)),
+            shown,
+        }
+    }
+
+    /// The first line alone: what is wrong.
+    pub fn summary(&self) -> String {
+        self.problem.to_string()
+    }
+
+    /// The line it is in, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The character of that line it begins with, from 1.
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// Whether the text is a good one, but needs other records than the one it decides about.
+    pub fn needs_query(&self) -> bool {
+        matches!(*self.problem, Problem::NeedsQuery { .. })
+    }
+
+    /// The existing name that was probably meant.
+    pub fn suggestion(&self) -> Option<&str> {
+        match &*self.problem {
+            Problem::UnknownField { nearest, .. }
+            | Problem::UnknownMacro { nearest, .. }
+            | Problem::UnknownFunction { nearest, .. }
+            | Problem::UnknownModifier { nearest, .. } => nearest.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, len) = self.mark;
+        writeln!(
+            f,
+            "{} (line {}, column {})",
+            self.problem, self.line, self.column
+        )?;
+        writeln!(f, "    {}", self.shown)?;
+        write!(f, "    {:before$}{:^<len$}", "", "")?;
+        if let Some(nearest) = self.suggestion() {
+            write!(f, "\nDid you mean {nearest}?")?;
+        }
+        if let Some(advice) = self.problem.advice() {
+            write!(f, "\n{advice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The nearest place at or before `at` where a character begins.
+fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}
+
+/// A problem and its place, before the text is at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) span: Span,
+    pub(super) problem: Problem,
+}
+
+impl Fault {
+    pub(super) fn new(span: Span, problem: Problem) -> Self {
+        Self { span, problem }
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("the text has {bytes} bytes; {TEXT_BYTES_MAX} is the most")]
+    TooLong { bytes: usize },
+    #[error("{0:?} has no meaning here")]
+    Character(char),
+    #[error("this quoted text has no end")]
+    OpenText,
+    #[error("a text cannot contain the character NUL")]
+    Nul,
+    #[error("this text contains half of a character: \\ud800 to \\udfff only stand in pairs")]
+    LoneSurrogate,
+    #[error("{0} is no number")]
+    Number(String),
+    #[error("this number is too large")]
+    NumberRange,
+    #[error("{0} is no operator")]
+    Operator(String),
+    #[error("{0} joins nothing")]
+    Join(String),
+    #[error("{0} is no whole name")]
+    Name(String),
+    #[error("a comment between parentheses cannot contain parentheses or quotes")]
+    CommentInGroup,
+    #[error("there is nothing to decide")]
+    Empty,
+    #[error("there is nothing between these parentheses")]
+    EmptyGroup,
+    #[error("{0} is missing here")]
+    Expected(&'static str),
+    #[error("this parenthesis is never closed")]
+    OpenGroup,
+    #[error("this parenthesis was never opened")]
+    StrayClose,
+    #[error("parentheses are nested deeper than {NESTING_MAX}")]
+    TooDeep,
+    #[error("there are more than {COMPARISONS_MAX} comparisons")]
+    TooManyComparisons,
+    #[error("function calls are nested deeper than {CALL_NESTING_MAX}")]
+    CallsTooDeep,
+    #[error("no function takes so many arguments")]
+    TooManyArguments,
+    #[error("{collection} has no field {name}")]
+    UnknownField {
+        name: String,
+        collection: String,
+        nearest: Option<String>,
+    },
+    #[error("{name} is known to records, but is no field a rule can use")]
+    NotAField { name: String },
+    #[error("there is nothing called {name}")]
+    UnknownMacro {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error("there is no function {name}")]
+    UnknownFunction {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error("{function} {wants}")]
+    Arguments {
+        function: &'static str,
+        wants: &'static str,
+    },
+    #[error("there is no modifier :{name}")]
+    UnknownModifier {
+        name: String,
+        nearest: Option<String>,
+    },
+    #[error("a name takes one modifier only")]
+    TwoModifiers,
+    #[error("the modifier :{name} cannot stand here")]
+    ModifierNotHere { name: String },
+    #[error("{name} has no parts: it is neither JSON nor a relation")]
+    NoPath { name: String },
+    #[error("a path cannot have an empty part")]
+    EmptyPart,
+    #[error("a path cannot follow more than {0} relations")]
+    TooManyRelations(usize),
+    #[error("{path} reads other records, {what}")]
+    NeedsQuery { path: String, what: &'static str },
+    #[error("a filter cannot contain @request. or @collection.")]
+    RequestInFilter,
+    #[error("{name} is hidden, and filters cannot use hidden fields")]
+    HiddenField { name: String },
+    #[error("a function cannot stand to the right of ~")]
+    FunctionAsPattern,
+    #[error("no more than {0} list fields can be taken apart with :each")]
+    TooManyEach(usize),
+}
+
+impl Problem {
+    /// What to do about it, where that is not plain.
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Character('\r') => "Lines end in LF alone; remove the carriage return.",
+            Self::Character('`') => "Texts stand in '…' or \"…\".",
+            Self::Character('/') => "A comment begins with //.",
+            Self::Number(_) => "Numbers look like 5, -5 or 1.5.",
+            Self::Operator(_) => {
+                "Operators are = != > >= < <= ~ !~, each also with ? before it for any of several values."
+            }
+            Self::Join(_) => "Comparisons are joined by && or ||.",
+            Self::Name(_) => "Names end in a letter, a digit or _.",
+            Self::Empty => {
+                "For a rule that lets everybody pass write '' (empty), for one that locks write null."
+            }
+            Self::NeedsQuery { .. } => {
+                "Rules that read other records are not supported yet, so this one denies everybody \
+                 but superusers."
+            }
+            Self::FunctionAsPattern => "Write it on the left side.",
+            Self::TooManyComparisons => "Split the rule, or compute it in a column.",
+            _ => return None,
+        })
+    }
+}
+
+/// The candidate that `name` was probably meant to be.
+pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+    // Distances of long texts take long.
+    const LEN_MAX: usize = 64;
+    if name.len() > LEN_MAX {
+        return None;
+    }
+    let distance = |candidate: &str| {
+        strsim::damerau_levenshtein(&candidate.to_ascii_lowercase(), &name.to_ascii_lowercase())
+    };
+    let few = (name.chars().count() / 3).clamp(1, 3);
+    candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|&(distance, _)| distance <= few)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate.to_owned())
+}

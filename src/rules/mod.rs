@@ -1,0 +1,34 @@
+//! The rule language: PocketBase's filter expressions, decided in memory.
+//!
+//! *Owns* the language (contract, section 5): its texts, its errors, its idea of equality.
+//! *Takes* a text and the collection it is about; then a row image and a request.
+//! *Gives* a [`Predicate`], or a [`RuleError`] that shows the place; then yes, no, or [`Undecidable`].
+//! *Never* asks a database, and never says yes where it is in doubt.
+
+mod ast;
+mod budget;
+mod compare;
+mod compile;
+mod context;
+mod error;
+mod evaluate;
+mod functions;
+mod lexer;
+mod like;
+mod macros;
+mod parser;
+mod path;
+mod predicate;
+mod program;
+mod read;
+mod resolve;
+mod sides;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+
+pub use context::{AuthValues, RequestContext};
+pub use error::RuleError;
+pub use predicate::{Predicate, Row, RuleUse, Undecidable};
+pub use program::Needs;

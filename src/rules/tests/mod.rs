@@ -1,0 +1,8 @@
+//! The contract's section 5, row by row.
+
+mod errors;
+mod hostile;
+mod oracle;
+mod semantics;
+mod syntax;
+mod world;

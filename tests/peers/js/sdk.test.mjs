@@ -1,0 +1,249 @@
+// The official JavaScript SDK, unmodified, against the real binary and a real database.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { EventSource } from "eventsource";
+import PocketBase from "pocketbase";
+import { Database, Server, eventually, inbox, superuserToken } from "./support.mjs";
+
+/** The names of all events on all streams, as they stood on the wire, whoever listens. */
+const onTheWire = [];
+
+/** Node 20 has no EventSource of its own; this one also looks at what passes. */
+globalThis.EventSource = class extends EventSource {
+  dispatchEvent(event) {
+    onTheWire.push(event.type);
+    return super.dispatchEvent(event);
+  }
+};
+
+let server;
+let database;
+let clients = [];
+
+before(async () => {
+  server = await Server.start();
+  database = await Database.connect();
+});
+after(async () => {
+  await database?.close();
+  await server?.stop();
+});
+afterEach(async () => {
+  for (const client of clients) await client.realtime.unsubscribe();
+  clients = [];
+  onTheWire.length = 0;
+});
+
+function connect(url = server.url) {
+  const client = new PocketBase(url);
+  clients.push(client);
+  return client;
+}
+
+/** Action, id and title of changes. */
+function summary(changes) {
+  return changes.map(({ action, record }) => [action, record.id, record.title]);
+}
+
+test("create, update and delete reach a subscription to the collection", async () => {
+  const posts = await database.collection();
+  const seen = inbox();
+  await connect().collection(posts).subscribe("*", seen);
+  await database.sql(`insert into ${posts} values ('a', 'one', 1)`);
+  await database.sql(`update ${posts} set title = 'two'`);
+  await database.sql(`delete from ${posts}`);
+  const changes = await seen.take(3);
+  assert.deepEqual(summary(changes), [["create", "a", "one"], ["update", "a", "two"], ["delete", "a", "two"]]);
+  for (const { record } of changes) {
+    assert.deepEqual(Object.keys(record).sort(), ["collectionId", "collectionName", "id", "n", "title"]);
+    assert.equal(record.collectionName, posts);
+  }
+});
+
+test("a subscription to one record hears of that record only", async () => {
+  const posts = await database.collection();
+  const seen = inbox();
+  await connect().collection(posts).subscribe("b", seen);
+  await database.sql(`insert into ${posts} (id, title) values ('a', 'other'), ('b', 'one'), ('c', 'other')`);
+  await database.sql(`update ${posts} set title = 'two' where id <> 'a'`);
+  await database.sql(`delete from ${posts}`);
+  assert.deepEqual(summary(await seen.take(3)), [["create", "b", "one"], ["update", "b", "two"], ["delete", "b", "two"]]);
+  assert.deepEqual(seen.seen, []);
+});
+
+test("a transaction of 1,000 rows arrives whole and in order", async () => {
+  const posts = await database.collection();
+  const seen = inbox();
+  await connect().collection(posts).subscribe("*", seen);
+  await database.sql("begin");
+  await database.sql(`insert into ${posts} select i::text, 'bulk', i from generate_series(1, 500) i`);
+  for (let n = 501; n <= 1000; n += 1) await database.sql(`insert into ${posts} values ('${n}', 'single', ${n})`);
+  await database.sql("commit");
+  const changes = await seen.take(1000);
+  assert.deepEqual(changes.map(({ record }) => record.n), Array.from({ length: 1000 }, (_, i) => i + 1));
+});
+
+test("what is rolled back is never seen", async () => {
+  const posts = await database.collection();
+  const seen = inbox();
+  await connect().collection(posts).subscribe("*", seen);
+  await database.sql(`begin; insert into ${posts} values ('a', 'rolled back'); rollback`);
+  await database.sql(`insert into ${posts} values ('b', 'kept')`);
+  assert.deepEqual(summary(await seen.take()), [["create", "b", "kept"]]);
+});
+
+test("the wildcard topic hears of every collection that is public", async () => {
+  const [one, two, locked] = [await database.collection(), await database.collection(), await database.collection("list_rule => null")];
+  const seen = inbox();
+  await connect().realtime.subscribe("*", seen);
+  await database.sql(`insert into ${locked} values ('l', 'locked'); insert into ${one} values ('a', 'x'); insert into ${two} values ('b', 'y')`);
+  const changes = await seen.take(2);
+  assert.deepEqual(changes.map(({ record }) => record.collectionName), [one, two]);
+});
+
+test("unsubscribing from a topic, by prefix and from everything ends the events on the wire", async () => {
+  const [one, two] = [await database.collection(), await database.collection()];
+  const client = connect();
+  const [all, single, other, last] = [inbox(), inbox(), inbox(), inbox()];
+  await client.collection(one).subscribe("*", all);
+  await client.collection(one).subscribe("a", single);
+  await client.collection(two).subscribe("*", other);
+  await client.collection(two).subscribe("z", last);
+  const change = () => database.sql(`insert into ${one} values ('a', 'x'); delete from ${one};
+                                     insert into ${two} values ('z', 'x'); delete from ${two}`);
+  const wire = () => onTheWire.filter((name) => name.startsWith("posts_")).sort();
+  const twice = (...topics) => topics.flatMap((topic) => [topic, topic]);
+
+  await change();
+  for (const seen of [all, single, other, last]) await seen.take(2);
+  assert.deepEqual(wire(), twice(`${one}/*`, `${one}/a`, `${two}/*`, `${two}/z`));
+
+  // Events come in the order of the log, so the last change marks the end of the round.
+  onTheWire.length = 0;
+  await client.collection(one).unsubscribe("*");
+  await change();
+  for (const seen of [single, other, last]) await seen.take(2);
+  assert.deepEqual(wire(), twice(`${one}/a`, `${two}/*`, `${two}/z`));
+
+  onTheWire.length = 0;
+  await client.collection(one).unsubscribe();
+  await client.realtime.unsubscribeByPrefix(`${two}/z`);
+  await change();
+  await other.take(2);
+  assert.deepEqual(wire(), twice(`${two}/*`));
+  assert.deepEqual([all.seen, single.seen, other.seen, last.seen], [[], [], [], []]);
+
+  const left = inbox();
+  client.realtime.onDisconnect = left;
+  await client.realtime.unsubscribe();
+  assert.deepEqual(await left.take(), [[]]);
+  assert.equal(client.realtime.isConnected, false);
+  await eventually(async () => (await server.metric("subscribers")) === 0 || "still a subscriber");
+});
+
+test("the function that subscribe returns unsubscribes that listener only", async () => {
+  const posts = await database.collection();
+  const client = connect();
+  const [first, second] = [inbox(), inbox()];
+  const stop = await client.collection(posts).subscribe("*", first);
+  await client.collection(posts).subscribe("*", second);
+  await stop();
+  await database.sql(`insert into ${posts} values ('a', 'x')`);
+  await second.take();
+  assert.deepEqual(first.seen, []);
+});
+
+test("a topic with options is kept, and its event bears its name to the letter", async () => {
+  const posts = await database.collection();
+  const [plain, withOptions] = [inbox(), inbox()];
+  const client = connect();
+  await client.collection(posts).subscribe("*", plain);
+  await client.collection(posts).subscribe("*", withOptions, { fields: "id,title", headers: { "x-token": "ä b+c" } });
+  await database.sql(`insert into ${posts} values ('a', 'x')`);
+  const [change] = await withOptions.take();
+  assert.deepEqual([change.record.id, change.record.title], ["a", "x"]);
+  await plain.take();
+  const options = encodeURIComponent(JSON.stringify({ query: { fields: "id,title" }, headers: { "x-token": "ä b+c" } }));
+  assert.deepEqual(
+    onTheWire.filter((name) => name.startsWith("posts_")).sort(),
+    [`${posts}/*`, `${posts}/*?options=${options}`],
+  );
+});
+
+test("PB_CONNECT reaches its listener with the client id", async () => {
+  const client = connect();
+  const connected = inbox();
+  await client.realtime.subscribe("PB_CONNECT", connected);
+  assert.deepEqual(await connected.take(), [{ clientId: client.realtime.clientId }]);
+  assert.match(client.realtime.clientId, /^[A-Za-z0-9]{40}$/);
+});
+
+test("a superuser sees hidden columns and locked collections, a guest neither", async () => {
+  const posts = await database.collection();
+  const locked = await database.collection("list_rule => null");
+  const guest = connect();
+  const superuser = connect();
+  superuser.authStore.save(await superuserToken("root@example.com"));
+  const [public1, public2, locked1, locked2] = [inbox(), inbox(), inbox(), inbox()];
+  await guest.collection(posts).subscribe("*", public1);
+  await guest.collection(locked).subscribe("*", locked1);
+  await superuser.collection(posts).subscribe("*", public2);
+  await superuser.collection(locked).subscribe("*", locked2);
+  await database.sql(`insert into ${locked} values ('l', 'locked'); insert into ${posts} values ('a', 'x')`);
+  assert.equal((await locked2.take())[0].record.secret, "hush");
+  assert.equal((await public2.take())[0].record.secret, "hush");
+  assert.equal("secret" in (await public1.take())[0].record, false);
+  assert.deepEqual(locked1.seen, []);
+});
+
+test("a stream that belongs to one principal refuses another with 403", async () => {
+  const posts = await database.collection();
+  const client = connect();
+  const seen = inbox();
+  client.authStore.save(await superuserToken("one@example.com"));
+  await client.collection(posts).subscribe("*", seen);
+  client.authStore.save(await superuserToken("two@example.com"));
+  await assert.rejects(client.collection(posts).subscribe("a", inbox()), (error) => {
+    assert.equal(error.status, 403);
+    assert.equal(error.response.message, "The current and the previous request authorization don't match.");
+    return true;
+  });
+  // The refusal leaves the subscriptions as they were.
+  await database.sql(`insert into ${posts} values ('a', 'x')`);
+  assert.deepEqual(summary(await seen.take()), [["create", "a", "x"]]);
+});
+
+test("a collection attached while a subscription waits for it starts to flow", async () => {
+  const later = `posts_later_${process.pid}`;
+  const seen = inbox();
+  await connect().collection(later).subscribe("*", seen);
+  await database.sql(`create table ${later} (id text primary key, title text);
+                      select rowcast.attach('${later}', list_rule => '');
+                      insert into ${later} values ('a', 'x')`);
+  assert.deepEqual(summary(await seen.take()), [["create", "a", "x"]]);
+});
+
+for (const [signal, code] of [["SIGKILL", null], ["SIGTERM", 0]]) {
+  test(`after ${signal} and a new start the SDK comes back by itself and events flow again`, async () => {
+    const posts = await database.collection();
+    const own = await Server.start();
+    const client = connect(own.url);
+    const [seen, connected, disconnected] = [inbox(), inbox(), inbox()];
+    client.realtime.onDisconnect = disconnected;
+    await client.realtime.subscribe("PB_CONNECT", connected);
+    await client.collection(posts).subscribe("*", seen);
+    const [{ clientId }] = await connected.take();
+    await database.sql(`insert into ${posts} values ('a', 'before')`);
+    assert.deepEqual(summary(await seen.take()), [["create", "a", "before"]]);
+
+    assert.equal(await own.stop(signal), code);
+    assert.deepEqual((await disconnected.take())[0].sort(), ["PB_CONNECT", `${posts}/*`]);
+    await own.startAgain();
+    assert.notEqual((await connected.take())[0].clientId, clientId);
+    await database.sql(`insert into ${posts} values ('b', 'after')`);
+    assert.deepEqual(summary(await seen.take()), [["create", "b", "after"]]);
+    await client.realtime.unsubscribe();
+    await own.stop();
+  });
+}

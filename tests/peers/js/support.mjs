@@ -1,0 +1,183 @@
+// What the tests of clients share: the real binary, a database connection, and waiting.
+
+import { spawn, execFile } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import pg from "pg";
+
+/** Long enough for a busy machine; nothing that works ever waits this long. */
+export const DEADLINE_MS = 20_000;
+
+const BINARY = needed("PEERS_BINARY");
+const DATABASE_URL = needed("PEERS_DATABASE_URL");
+
+function needed(name) {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set; run these tests through: cargo test --test it peers`);
+  return value;
+}
+
+// Whoever started us holds the other end: however that ends, nothing of ours stays behind.
+process.stdin.resume().on("end", () => process.exit(1)).unref();
+const children = new Set();
+process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+process.on("SIGTERM", () => process.exit(1));
+
+/** The environment without settings of whoever runs the tests. */
+function environment(settings) {
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("ROWCAST_") && !name.startsWith("PG") && name !== "DATABASE_URL",
+  );
+  return {
+    ...Object.fromEntries(inherited),
+    ROWCAST_DATABASE_URL: DATABASE_URL,
+    ROWCAST_BELL: "on",
+    ROWCAST_LOG_FORMAT: "json",
+    ...settings,
+  };
+}
+
+/** `rowcast serve`, as a process. */
+export class Server {
+  /** Where it listens, such as http://127.0.0.1:8090. */
+  url = "";
+  #child;
+  #log = [];
+
+  /** Starts on a free port and waits until changes flow. */
+  static async start() {
+    const server = new Server();
+    await server.#launch("127.0.0.1:0");
+    return server;
+  }
+
+  /** Starts again where it listened before. */
+  async startAgain() {
+    await this.#launch(new URL(this.url).host);
+  }
+
+  /** Sends a signal, waits for the end, and returns the exit code; null if the signal killed it. */
+  async stop(signal = "SIGTERM") {
+    const child = this.#child;
+    const ended = once(child, "exit");
+    child.kill(signal);
+    const [code] = await within(ended, `the server to end after ${signal}`, () => this.#log);
+    children.delete(child);
+    return code;
+  }
+
+  /** The value of one metric that has no labels. */
+  async metric(name) {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const line = text.split("\n").find((line) => line.startsWith(`rowcast_${name} `));
+    if (!line) throw new Error(`no metric ${name} in:\n${text}`);
+    return Number(line.split(" ")[1]);
+  }
+
+  async #launch(address) {
+    const child = spawn(BINARY, ["serve", "--listen", address], {
+      env: environment(),
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    this.#child = child;
+    this.#log = [];
+    children.add(child);
+    const listening = new Promise((resolve, reject) => {
+      createInterface(child.stderr).on("line", (line) => {
+        this.#log.push(line);
+        const port = /"address":"127\.0\.0\.1:(\d+)"/.exec(line)?.[1];
+        if (port) resolve(`http://127.0.0.1:${port}`);
+      });
+      child.once("exit", (code) => reject(new Error(`the server ended with ${code}:\n${this.#log.join("\n")}`)));
+    });
+    this.url = await within(listening, "the server to listen", () => this.#log);
+    await eventually(async () => {
+      const answer = await fetch(`${this.url}/api/ready`);
+      return answer.ok || `${answer.status} ${await answer.text()}; its log: ${this.#log.join("\n")}`;
+    });
+  }
+}
+
+/** A token for a superuser, from the command line as a user would. */
+export async function superuserToken(email) {
+  const { stdout } = await promisify(execFile)(BINARY, ["token", "--superuser", email], { env: environment() });
+  return stdout.trim();
+}
+
+/** The database as the user's own application sees it. */
+export class Database {
+  #client = new pg.Client({ connectionString: DATABASE_URL });
+  #tables = 0;
+
+  static async connect() {
+    const database = new Database();
+    await database.#client.connect();
+    return database;
+  }
+
+  /** Runs plain SQL. */
+  async sql(text) {
+    return this.#client.query(text);
+  }
+
+  /** Makes a table of its own for a test and attaches it; `rules` are arguments of attach(). */
+  async collection(rules = "list_rule => '', view_rule => ''") {
+    this.#tables += 1;
+    const name = `posts_${process.pid}_${this.#tables}`;
+    await this.sql(`create table ${name} (id text primary key, title text, n integer, secret text default 'hush')`);
+    await this.sql(`select rowcast.attach('${name}', ${rules}, hidden => array['secret'])`);
+    return name;
+  }
+
+  async close() {
+    await this.#client.end();
+  }
+}
+
+/** A callback that remembers what it was called with, to be waited for. */
+export function inbox() {
+  const seen = [];
+  let look = () => {};
+  const receive = (data) => {
+    seen.push(data);
+    look();
+  };
+  receive.seen = seen;
+  /** Waits until there are so many, and returns and forgets them. */
+  receive.take = async (count = 1) => {
+    const enough = new Promise((resolve) => {
+      look = () => seen.length >= count && resolve();
+      look();
+    });
+    await within(enough, `${count} calls`, () => seen);
+    return seen.splice(0, count);
+  };
+  return receive;
+}
+
+/** Looks again and again until `look` returns true; what else it returns or throws is reported. */
+export async function eventually(look) {
+  const end = Date.now() + DEADLINE_MS;
+  for (;;) {
+    const seen = await look().catch((error) => error);
+    if (seen === true) return;
+    if (Date.now() > end) throw new Error(`not within ${DEADLINE_MS} ms; last seen: ${seen?.stack ?? seen}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Waits for a promise; reports what was seen when time is up. */
+export async function within(promise, what, seen) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${what}: not within ${DEADLINE_MS} ms; seen: ${JSON.stringify(seen(), null, 1)}`));
+    }, DEADLINE_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
