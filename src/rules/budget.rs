@@ -12,11 +12,19 @@ pub(super) struct Exhausted;
 pub(super) struct Budget(Cell<usize>);
 
 impl Budget {
-    /// Some tens of milliseconds.
-    const STEPS: usize = 8_000_000;
+    /// For a rule, which the owner of the collection wrote: some tens of milliseconds.
+    const STEPS_RULE: usize = 8_000_000;
+    /// For a filter, which anybody may write, and a thousand of them: a few milliseconds at most.
+    const STEPS_FILTER: usize = 500_000;
 
-    pub(super) fn new() -> Self {
-        Self(Cell::new(Self::STEPS))
+    /// What a rule may spend.
+    pub(super) fn of_rule() -> Self {
+        Self(Cell::new(Self::STEPS_RULE))
+    }
+
+    /// What a subscriber's filter may spend.
+    pub(super) fn of_filter() -> Self {
+        Self(Cell::new(Self::STEPS_FILTER))
     }
 
     pub(super) fn spend(&self, steps: usize) -> Result<(), Exhausted> {

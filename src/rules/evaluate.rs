@@ -34,7 +34,11 @@ impl<'e> Evaluation<'e> {
             row,
             request,
             filter,
-            budget: Budget::new(),
+            budget: if filter {
+                Budget::of_filter()
+            } else {
+                Budget::of_rule()
+            },
             joins,
             items: joins.iter().map(|_| OnceCell::new()).collect(),
             current: joins.iter().map(|_| Cell::new(0)).collect(),

@@ -180,7 +180,7 @@ mod tests {
             (r"a\", "a", false),
             (r"%\", r"\", false),
         ] {
-            let matched = Pattern(pattern.to_owned()).matches(text, &Budget::new());
+            let matched = Pattern(pattern.to_owned()).matches(text, &Budget::of_rule());
             assert_eq!(matched, Ok(expected), "{text:?} like {pattern:?}");
         }
     }
@@ -190,10 +190,10 @@ mod tests {
         let text = "a".repeat(1 << 20);
         let pattern = format!("%{}b%", "a".repeat(2_000));
         assert_eq!(
-            Pattern(pattern).matches(&text, &Budget::new()),
+            Pattern(pattern).matches(&text, &Budget::of_rule()),
             Err(Exhausted)
         );
         let long = Pattern("a".repeat(PATTERN_BYTES_MAX + 1));
-        assert_eq!(long.matches("a", &Budget::new()), Err(Exhausted));
+        assert_eq!(long.matches("a", &Budget::of_rule()), Err(Exhausted));
     }
 }
