@@ -19,30 +19,25 @@ pub enum FeedItem {
 }
 
 /// What somebody proves itself with has changed: tokens from before are void.
-#[derive(Debug, Clone)]
-pub struct KeysChanged {
-    /// Whose tokens.
-    pub holder: KeyHolder,
-    /// The transaction that did it, with epoch (`xid8`).
-    pub transaction: u64,
-}
-
-/// Whose tokens are void.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyHolder {
-    /// One record's, by its auth collection's id and its own.
+pub enum KeysChanged {
+    /// One record's, such as its password.
     Record {
-        /// The collection's id.
+        /// The id of its auth collection.
         collection_id: Arc<str>,
         /// The record's id.
         id: RecordId,
+        /// The transaction that did it, with epoch (`xid8`).
+        transaction: u64,
     },
-    /// Those of all records of the auth collection with this id.
+    /// The secret of an auth collection.
     Collection {
         /// The collection's id.
         id: Arc<str>,
+        /// The secret that holds now; `None` if there is none, or no collection any more.
+        secret_version: Option<Arc<str>>,
     },
-    /// The superuser's with this id, or all superusers'.
+    /// The keys of the superuser with this id, or of all superusers.
     Superusers {
         /// One superuser's id; `None` for all.
         id: Option<Arc<str>>,

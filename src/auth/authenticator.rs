@@ -90,6 +90,7 @@ impl Authenticator {
         let expires_at = proof.expires_at();
         let principal = AuthRecord {
             roles: proof.roles,
+            secret_version: None,
             ..record.principal()
         };
         Some(Proof {

@@ -67,6 +67,8 @@ pub struct AuthRecord {
     pub values: AuthValues,
     /// Roles that a foreign token grants; those in the policy are the policy's business.
     pub roles: Arc<[Arc<str>]>,
+    /// The secret its token was signed with; `None` for foreign tokens.
+    pub(crate) secret_version: Option<Arc<str>>,
     /// Which changes of the database the values already show.
     pub(crate) seen: Seen,
 }

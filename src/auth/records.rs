@@ -44,6 +44,7 @@ pub(super) struct FoundRecord {
     pub password: Option<String>,
     token_key: Option<String>,
     secret: Option<String>,
+    secret_version: Option<String>,
     seen: Seen,
 }
 
@@ -190,6 +191,7 @@ impl FoundRecord {
             password: row.try_get("password")?,
             token_key: row.try_get("token_key")?,
             secret: row.try_get("secret")?,
+            secret_version: row.try_get("secret_version")?,
             seen: Seen::new(row.try_get("snapshot")?),
         })
     }
@@ -238,6 +240,7 @@ impl FoundRecord {
                 image: self.image.clone(),
             },
             roles: Arc::default(),
+            secret_version: self.secret_version.as_deref().map(Into::into),
             seen: self.seen.clone(),
         }
     }

@@ -21,7 +21,7 @@ use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    Action, ChangeEvent, FeedItem, Gap, GapReason, KeyHolder, KeysChanged, Position, RecordId,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId,
 };
 use crate::telemetry::Metrics;
 
@@ -54,8 +54,6 @@ pub(super) struct Reader {
     catalog: Arc<Catalog>,
     /// The catalog or the policy has changed since it was loaded.
     catalog_stale: bool,
-    /// Which transaction made it so, where the log says it.
-    catalog_changed_by: Option<Xid>,
     /// Fields whose values do not look like their kind although the catalog is new: a type we do not
     /// know well, or rows from before an alteration. Loading the catalog again would not help.
     tolerated: HashSet<(CollectionKey, usize)>,
@@ -82,7 +80,6 @@ impl Reader {
             metrics,
             catalog: Arc::default(),
             catalog_stale: true,
-            catalog_changed_by: None,
             tolerated: HashSet::new(),
             held: None,
         }
@@ -208,15 +205,11 @@ impl Reader {
         cursor: &Cursor,
     ) -> Result<(), SessionError> {
         match row.op {
-            b'C' => {
-                self.catalog_stale = true;
-                self.catalog_changed_by = Some(row.xid);
-            }
+            b'C' => self.catalog_stale = true,
             b'K' => {
                 let id = row.new.as_deref().filter(|id| !id.is_empty());
                 let id = id.map(Into::into);
-                self.keys_changed(KeyHolder::Superusers { id }, row.xid)
-                    .await?;
+                self.keys_changed(KeysChanged::Superusers { id }).await?;
             }
             b'R' if misses_something(row.new.as_deref().unwrap_or_default(), cursor) => {
                 read.outcome.gap = true;
@@ -318,39 +311,39 @@ impl Reader {
         let stretch = read.stretch.as_ref().expect("a row belongs to a stretch");
         let collection = &*stretch.collection;
         let collection_id = Arc::clone(&collection.id);
-        let holder = match read_id(image, collection) {
-            Some(id) => KeyHolder::Record { collection_id, id },
-            None => KeyHolder::Collection { id: collection_id },
+        let changed = match read_id(image, collection) {
+            Some(id) => KeysChanged::Record {
+                collection_id,
+                id,
+                transaction: xid.0,
+            },
+            None => KeysChanged::Collection {
+                id: collection_id,
+                secret_version: None,
+            },
         };
-        self.keys_changed(holder, xid).await
+        self.keys_changed(changed).await
     }
 
-    async fn keys_changed(&mut self, holder: KeyHolder, xid: Xid) -> Result<(), SessionError> {
-        let changed = FeedItem::KeysChanged(KeysChanged {
-            holder,
-            transaction: xid.0,
-        });
+    async fn keys_changed(&mut self, changed: KeysChanged) -> Result<(), SessionError> {
         // Waits when the hub is behind: the log keeps everything meanwhile.
-        let sent = self.feed.send(changed).await;
+        let sent = self.feed.send(FeedItem::KeysChanged(changed)).await;
         sent.map_err(|_| SessionError::FeedClosed)
     }
 
     /// Tells whose tokens are void because an auth collection is gone or has another secret.
     async fn compare_secrets(&mut self, before: &Catalog) -> Result<(), SessionError> {
-        // Whoever proved itself since has proved it with the new secret.
-        let xid = self.catalog_changed_by.take().unwrap_or(Xid(u64::MAX));
-        let version = |collection: &Collection| {
+        let version = |collection: &Arc<Collection>| {
             let auth = collection.auth.as_ref()?;
             auth.secret_version.clone()
         };
-        let void: Vec<Arc<str>> = before
-            .iter()
-            .filter(|old| version(old).is_some())
-            .filter(|old| self.catalog.get(old.key).and_then(|new| version(new)) != version(old))
-            .map(|old| Arc::clone(&old.id))
-            .collect();
-        for id in void {
-            self.keys_changed(KeyHolder::Collection { id }, xid).await?;
+        for old in before.iter().filter(|old| version(old).is_some()) {
+            let secret_version = self.catalog.get(old.key).and_then(version);
+            if secret_version != version(old) {
+                let id = Arc::clone(&old.id);
+                self.keys_changed(KeysChanged::Collection { id, secret_version })
+                    .await?;
+            }
         }
         Ok(())
     }

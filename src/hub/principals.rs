@@ -9,7 +9,7 @@ use super::registry::{Registry, SubscriberKey};
 use super::{HubOptions, TokenExpiry};
 use crate::auth::{Principal, Proof, SUPERUSERS_ID};
 use crate::catalog::Collection;
-use crate::event::{Action, ChangeEvent, FeedItem, KeyHolder, KeysChanged, RowImage};
+use crate::event::{Action, ChangeEvent, FeedItem, KeysChanged, RowImage};
 
 /// Streams whose tokens ended together end within this time, so that they do not come back together.
 const END_SPREAD: Duration = Duration::from_secs(3);
@@ -86,17 +86,32 @@ impl Registry {
 
     /// Takes their rights from those whose tokens are void, before anything else is delivered.
     pub(super) fn forget_keys(&mut self, changed: &KeysChanged) {
-        let keys = match &changed.holder {
-            KeyHolder::Record { collection_id, id } => self.streams_of(collection_id, &id.0),
-            KeyHolder::Collection { id } => self.streams_of_all(id),
-            KeyHolder::Superusers { id: Some(id) } => self.streams_of(SUPERUSERS_ID, id),
-            KeyHolder::Superusers { id: None } => self.streams_of_all(SUPERUSERS_ID),
+        let mut keys = match changed {
+            KeysChanged::Record {
+                collection_id, id, ..
+            } => self.streams_of(collection_id, &id.0),
+            KeysChanged::Collection { id, .. } => self.streams_of_all(id),
+            KeysChanged::Superusers { id: Some(id) } => self.streams_of(SUPERUSERS_ID, id),
+            KeysChanged::Superusers { id: None } => self.streams_of_all(SUPERUSERS_ID),
         };
-        for key in keys {
-            if !self.has_seen(key, Some(changed.transaction)) {
-                self.make_guest(key);
+        keys.retain(|&key| match changed {
+            KeysChanged::Record { transaction, .. } => !self.has_seen(key, Some(*transaction)),
+            KeysChanged::Collection { secret_version, .. } => {
+                self.proved_otherwise(key, secret_version.as_deref())
             }
+            KeysChanged::Superusers { .. } => true,
+        });
+        for key in keys {
+            self.make_guest(key);
         }
+    }
+
+    /// Whether a subscriber's token was signed with another secret than the one that holds now.
+    fn proved_otherwise(&self, key: SubscriberKey, secret_version: Option<&str>) -> bool {
+        let record = self.get(key).and_then(|who| who.principal().record());
+        let proved = record.and_then(|record| record.secret_version.as_deref());
+        // A foreign token needs no secret of ours, but the collection of its record.
+        secret_version.is_none() || proved.is_some() && proved != secret_version
     }
 
     /// Whether a subscriber has proved itself after this transaction, so that it is no news of it.

@@ -116,6 +116,7 @@ impl ForeignProof {
             id: self.id.into(),
             values: AuthValues::Claims(Arc::new(self.claims)),
             roles: self.roles,
+            secret_version: None,
             seen: Seen::default(),
         };
         Proof {
