@@ -2,6 +2,7 @@
 
 use reqwest::{Client, StatusCode};
 use rowcast::app::AppOptions;
+use rowcast::auth::{ForeignAlgorithm, ForeignOptions, ForeignTokens};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Server, TestDatabase, client, database, server};
@@ -394,5 +395,81 @@ async fn an_email_is_shown_to_its_owner_to_superusers_and_to_others_if_it_wants_
             assert_eq!(record.get("email").is_some(), seen, "{change}: {record}");
             assert_eq!(record.get("password_hash"), None);
         }
+    }
+}
+
+#[tokio::test]
+async fn each_sees_its_own_rows_and_what_its_record_or_its_tokens_roles_allow() {
+    let database = database().await;
+    let admin = client(&database.url).await;
+    admin.batch_execute(MEMBERS).await.unwrap();
+    admin
+        .batch_execute(
+            "create table posts (id text primary key, author text not null);
+             select rowcast.attach('posts', list_rule => '@request.auth.id = author');
+             create table notes (id text primary key);
+             select rowcast.attach('notes', list_rule => '@request.auth.name = \"chief\"');
+             create table plans (id text primary key);
+             select rowcast.attach('plans');
+             insert into rowcast.casbin_rule (ptype, v0, v1, v2, v3, v4)
+             values ('p', 'role:editor', 'plans', 'list', '', 'allow')",
+        )
+        .await
+        .unwrap();
+    const SECRET: &str = "a secret of thirty-two bytes or so";
+    let foreign = ForeignOptions {
+        algorithm: ForeignAlgorithm::Hs256,
+        secret: Some(SECRET.to_owned()),
+        ..ForeignOptions::default()
+    };
+    let mut options = without_login_limit(&database.url);
+    options.foreign_tokens = ForeignTokens::new(foreign).unwrap();
+    let site = Site {
+        server: Server::start_with(options).await,
+        database,
+        admin,
+        http: Client::new(),
+    };
+    site.run(&format!(
+        "insert into members (id, email, password_hash) values ('anna', 'a@x.org', '{BCRYPT}'), ('ben', 'b@x.org', '{BCRYPT}')"
+    ))
+    .await;
+    let claims =
+        json!({ "sub": "carl", "roles": ["editor"], "name": "chief", "exp": 4_000_000_000_u64 });
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let carl = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    let tokens = [
+        site.token("a@x.org").await,
+        site.token("b@x.org").await,
+        carl,
+    ];
+    let mut streams = Vec::new();
+    for token in &tokens {
+        let stream = crate::support::Sse::connect(&site.server.base).await;
+        stream
+            .subscribe_as(token, &["posts/*", "notes/*", "plans/*"])
+            .await;
+        streams.push(stream);
+    }
+    site.run("insert into posts values ('1', 'anna'), ('2', 'ben'), ('3', 'carl')")
+        .await;
+    site.run("insert into notes values ('before')").await;
+    site.run("update members set name = 'chief' where id = 'anna'")
+        .await;
+    site.run("insert into notes values ('after')").await;
+    site.run("insert into plans values ('plan')").await;
+    site.run("insert into posts values ('4', 'anna'), ('5', 'ben'), ('6', 'carl')")
+        .await;
+    for (stream, expected) in streams.iter_mut().zip([
+        &["1", "after", "4"][..],
+        &["2", "5"],
+        &["3", "before", "after", "plan", "6"],
+    ]) {
+        let events = stream.next_events(expected.len(), DEADLINE).await;
+        let seen: Vec<String> = events
+            .iter()
+            .map(|event| event.change().1["id"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(seen, expected);
     }
 }
