@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, ForeignTokens, Login};
 use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
@@ -29,6 +29,8 @@ pub struct AppOptions {
     pub hub: HubOptions,
     /// Timers and limits of the HTTP side.
     pub http: HttpOptions,
+    /// Whose tokens are believed beside our own.
+    pub foreign_tokens: Option<ForeignTokens>,
 }
 
 impl AppOptions {
@@ -39,6 +41,7 @@ impl AppOptions {
             capture: CaptureOptions::default(),
             hub: HubOptions::default(),
             http: HttpOptions::default(),
+            foreign_tokens: None,
         }
     }
 }
@@ -82,14 +85,17 @@ impl App {
             reporter,
             metrics.clone(),
         );
+        let authenticator = Authenticator::new(database.clone());
+        let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
-            retention: Retention::new(database.clone(), options.capture),
+            retention: Retention::new(database, options.capture),
             hub,
             feed,
             neighbours: Neighbours {
                 hub: handle,
-                authenticator: Arc::new(Authenticator::new(database)),
+                login: Login::new(authenticator.clone()),
+                authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,
             },

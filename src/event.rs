@@ -11,16 +11,51 @@ use crate::catalog::Collection;
 pub enum FeedItem {
     /// A record changed.
     Change(Arc<ChangeEvent>),
+    /// What somebody proves itself with has changed. Stands before the change itself, if that is
+    /// told at all.
+    KeysChanged(KeysChanged),
     /// Continuity is lost: changes happened that nobody will be told of one by one.
     Gap(Gap),
 }
 
+/// What somebody proves itself with has changed: tokens from before are void.
+#[derive(Debug, Clone)]
+pub struct KeysChanged {
+    /// Whose tokens.
+    pub holder: KeyHolder,
+    /// The transaction that did it, with epoch (`xid8`).
+    pub transaction: u64,
+}
+
+/// Whose tokens are void.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyHolder {
+    /// One record's, by its auth collection's id and its own.
+    Record {
+        /// The collection's id.
+        collection_id: Arc<str>,
+        /// The record's id.
+        id: RecordId,
+    },
+    /// Those of all records of the auth collection with this id.
+    Collection {
+        /// The collection's id.
+        id: Arc<str>,
+    },
+    /// The superuser's with this id, or all superusers'.
+    Superusers {
+        /// One superuser's id; `None` for all.
+        id: Option<Arc<str>>,
+    },
+}
+
 impl FeedItem {
-    /// The collection it is about.
-    pub fn collection(&self) -> &Arc<Collection> {
+    /// The collection whose records it is about, if it is about records.
+    pub fn collection(&self) -> Option<&Arc<Collection>> {
         match self {
-            Self::Change(event) => &event.collection,
-            Self::Gap(gap) => &gap.collection,
+            Self::Change(event) => Some(&event.collection),
+            Self::KeysChanged(_) => None,
+            Self::Gap(gap) => Some(&gap.collection),
         }
     }
 }
@@ -38,6 +73,8 @@ pub struct ChangeEvent {
     pub old: Option<RowImage>,
     /// The row after: present for [`Action::Create`] and [`Action::Update`].
     pub new: Option<RowImage>,
+    /// The transaction that did it, with epoch (`xid8`); `None` where nobody knows.
+    pub transaction: Option<u64>,
     /// Set on the last change of a read of the log: everything up to here has been delivered.
     pub position: Option<Position>,
 }
@@ -162,6 +199,8 @@ pub enum GapReason {
     Epoch,
     /// A row image could not be understood.
     Undecodable,
+    /// A row image was withheld: it might have shown a column that is never captured.
+    Withheld,
 }
 
 impl GapReason {
@@ -173,6 +212,7 @@ impl GapReason {
             Self::LogClosed => "log_closed",
             Self::Epoch => "epoch",
             Self::Undecodable => "undecodable",
+            Self::Withheld => "withheld",
         }
     }
 }

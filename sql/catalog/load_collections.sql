@@ -18,21 +18,28 @@ select
             where a.attrelid = r.oid and a.attnum = h.number and a.attnum > 0 and not a.attisdropped))
     ) as hidden,
     case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
+    c.kind = 'auth' as is_auth, c.identity, c.password, c.token_key, c.never_captured,
+    case when c.never_captured_oid = r.oid then c.never_captured_attnums else '{}' end as never_captured_attnums,
+    (select s.xmin::text from rowcast.secrets s where s.name = 'auth_token.' || c.id) as secret_version,
     -- Restored, and a hidden column is not found by its name: which one it was, nobody can tell.
     c.attached_oid <> r.oid and 0 = any (rowcast.column_numbers(c.relation, c.hidden)) as hidden_unknown,
     rule.list as list_rule,
-    rule.view as view_rule
+    rule.view as view_rule,
+    rule.auth as auth_rule,
+    rule.manage as manage_rule
 from rowcast.collections c
 left join pg_class r on r.oid = c.relation
 left join pg_namespace n on n.oid = r.relnamespace
 cross join lateral (
     select
         max(p.v3) filter (where p.v2 = 'list') as list,
-        max(p.v3) filter (where p.v2 = 'view') as view
+        max(p.v3) filter (where p.v2 = 'view') as view,
+        max(p.v3) filter (where p.v2 = 'auth') as auth,
+        max(p.v3) filter (where p.v2 = 'manage') as manage
     from (
         select v2, min(v3) as v3
         from rowcast.casbin_rule
-        where ptype = 'p' and v0 = 'anyone' and v1 = c.name and v2 in ('list', 'view') and v4 = 'allow'
+        where ptype = 'p' and v0 = 'anyone' and v1 = c.name and v2 in ('list', 'view', 'auth', 'manage') and v4 = 'allow'
         group by v2
         having count(*) = 1
     ) p

@@ -2,13 +2,13 @@
 
 use futures_util::future::BoxFuture;
 
-use super::Principal;
+use super::Proof;
 
-/// Turns an `Authorization` header into a principal.
+/// Turns an `Authorization` header into a principal, and says until when.
 pub trait Authenticate: Send + Sync + 'static {
     /// Who is behind the header; a guest where nothing is proved (section 6.2). Safe to drop
     /// half-way.
-    fn authenticate<'a>(&'a self, authorization: Option<&'a str>) -> BoxFuture<'a, Principal>;
+    fn authenticate<'a>(&'a self, authorization: Option<&'a str>) -> BoxFuture<'a, Proof>;
 }
 
 /// The token in an `Authorization` header, as PocketBase cuts it out (section 6.1): the whole value,

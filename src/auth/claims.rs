@@ -1,5 +1,7 @@
 //! What a token says, and when that holds (contract, section 6.2).
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -30,13 +32,24 @@ impl ShownClaims {
         Self(claims)
     }
 
-    /// The superuser the claims speak of, if they hold at `now` (seconds since 1970).
-    pub(super) fn superuser(&self, now: f64) -> Option<&str> {
+    /// Whom the claims speak of, if they hold at `now` (seconds since 1970).
+    pub(super) fn subject(&self, now: f64) -> Option<Subject<'_>> {
         let collection = self.text("collectionId")?;
-        let ours = collection == SUPERUSERS_ID || collection.eq_ignore_ascii_case(SUPERUSERS_NAME);
-        let auth = self.text("type")? == "auth";
         let id = self.text("id")?;
-        (ours && auth && self.holds_at(now)).then_some(id)
+        let auth = self.text("type")? == "auth";
+        (auth && self.holds_at(now)).then_some(Subject { collection, id })
+    }
+
+    /// Whether a newer token may be had for this one.
+    pub(super) fn refreshable(&self) -> bool {
+        self.0.get("refreshable") == Some(&Value::Bool(true))
+    }
+
+    /// When the claims end to hold.
+    pub(super) fn expires_at(&self) -> Option<SystemTime> {
+        let exp = self.0.get("exp")?.as_f64()?;
+        let since = Duration::try_from_secs_f64(exp).ok()?;
+        UNIX_EPOCH.checked_add(since)
     }
 
     /// Without leeway; a time that is missing does not limit.
@@ -56,6 +69,22 @@ impl ShownClaims {
     fn text(&self, claim: &str) -> Option<&str> {
         let text = self.0.get(claim)?.as_str()?;
         (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Whom claims speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subject<'a> {
+    /// An id or a name.
+    pub(super) collection: &'a str,
+    /// The record's id.
+    pub(super) id: &'a str,
+}
+
+impl Subject<'_> {
+    /// Whether it is said to be a superuser.
+    pub(super) fn is_superuser(&self) -> bool {
+        self.collection == SUPERUSERS_ID || self.collection.eq_ignore_ascii_case(SUPERUSERS_NAME)
     }
 }
 
@@ -104,14 +133,15 @@ mod tests {
             (json!({"more": {"a": 1}}), true),
         ] {
             let claims = shown(changes.clone());
-            assert_eq!(claims.superuser(999.6).is_some(), holds, "{changes}");
+            let superuser = claims.subject(999.6).is_some_and(|who| who.is_superuser());
+            assert_eq!(superuser, holds, "{changes}");
         }
     }
 
     #[test]
     fn a_token_ends_at_the_very_second_it_names() {
         let claims = shown(json!({}));
-        assert!(claims.superuser(999.999).is_some());
-        assert!(claims.superuser(1_000.0).is_none());
+        assert!(claims.subject(999.999).is_some());
+        assert!(claims.subject(1_000.0).is_none());
     }
 }

@@ -1,17 +1,26 @@
 //! Who asks: the principal behind a request, and the tokens that prove it.
 //!
-//! *Owns* [`Principal`], our own HS256 tokens and the superusers.
+//! *Owns* [`Principal`], our own HS256 tokens, login by password, and the superusers.
 //! *Takes* an `Authorization` header and a database pool.
 //! *Gives* a [`Principal`]; anything that is not proved is a guest.
 //! *Never* decides what a principal may see.
 
 mod authenticate;
+mod authenticator;
 mod claims;
+mod foreign;
+mod login;
+mod password;
 mod principal;
+mod records;
+mod seen;
+mod superusers;
 mod token;
 
 pub use authenticate::{Authenticate, token_in};
-pub use principal::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
-pub use token::{
-    Authenticator, IssueError, NewToken, SUPERUSER_TOKEN_LIFETIME, issue_superuser_token,
-};
+pub use authenticator::Authenticator;
+pub use foreign::{FOREIGN_NAME, ForeignAlgorithm, ForeignError, ForeignOptions, ForeignTokens};
+pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};
+pub use principal::{AuthRecord, AuthValues, Principal, Proof, SUPERUSERS_ID, SUPERUSERS_NAME};
+pub use records::RecordError;
+pub use superusers::{IssueError, NewToken, SUPERUSER_TOKEN_LIFETIME, issue_superuser_token};

@@ -203,6 +203,7 @@ fn change(
         id,
         old,
         new,
+        transaction: None,
         position: None,
     }
 }

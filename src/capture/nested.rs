@@ -143,6 +143,7 @@ mod tests {
             fields: Vec::new(),
             key_fields: Vec::new(),
             partitioned: false,
+            auth: None,
             column_orders: Vec::new(),
             rules: Rules {
                 list: Rule::Public,
@@ -163,6 +164,7 @@ mod tests {
             id: RecordId(id.into()),
             old,
             new,
+            transaction: None,
             position: None,
         }
     }

@@ -15,11 +15,14 @@ use super::assemble::{Assembler, Noted, Row};
 use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
+use super::image::{parse_image, record_id};
 use super::nested::Nested;
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
-use crate::event::{Action, ChangeEvent, FeedItem, Gap, GapReason, Position};
+use crate::event::{
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeyHolder, KeysChanged, Position, RecordId,
+};
 use crate::telemetry::Metrics;
 
 /// One row of the log.
@@ -51,6 +54,8 @@ pub(super) struct Reader {
     catalog: Arc<Catalog>,
     /// The catalog or the policy has changed since it was loaded.
     catalog_stale: bool,
+    /// Which transaction made it so, where the log says it.
+    catalog_changed_by: Option<Xid>,
     /// Fields whose values do not look like their kind although the catalog is new: a type we do not
     /// know well, or rows from before an alteration. Loading the catalog again would not help.
     tolerated: HashSet<(CollectionKey, usize)>,
@@ -77,6 +82,7 @@ impl Reader {
             metrics,
             catalog: Arc::default(),
             catalog_stale: true,
+            catalog_changed_by: None,
             tolerated: HashSet::new(),
             held: None,
         }
@@ -84,10 +90,11 @@ impl Reader {
 
     /// Loads the catalog.
     pub(super) async fn load_catalog(&mut self) -> Result<(), SessionError> {
-        self.catalog = Arc::new(catalog::load(&self.database).await?);
+        let loaded = Arc::new(catalog::load(&self.database).await?);
+        let before = std::mem::replace(&mut self.catalog, loaded);
         self.catalog_stale = false;
         self.tolerated.clear();
-        Ok(())
+        self.compare_secrets(&before).await
     }
 
     /// Says that continuity is lost everywhere.
@@ -201,7 +208,16 @@ impl Reader {
         cursor: &Cursor,
     ) -> Result<(), SessionError> {
         match row.op {
-            b'C' => self.catalog_stale = true,
+            b'C' => {
+                self.catalog_stale = true;
+                self.catalog_changed_by = Some(row.xid);
+            }
+            b'K' => {
+                let id = row.new.as_deref().filter(|id| !id.is_empty());
+                let id = id.map(Into::into);
+                self.keys_changed(KeyHolder::Superusers { id }, row.xid)
+                    .await?;
+            }
             b'R' if misses_something(row.new.as_deref().unwrap_or_default(), cursor) => {
                 read.outcome.gap = true;
                 self.report_gap(GapReason::Retention).await?;
@@ -238,11 +254,16 @@ impl Reader {
             });
         }
         self.begin_row(&row, read, cursor).await?;
-        let (place, nested) = (row.place, row.nested);
+        let (place, nested, op, xid) = (row.place, row.nested, row.op, row.xid);
         let mut events = Vec::new();
-        let gap = match row.noted() {
-            Some(noted) => self.understand(noted, read, &mut events).await?.err(),
-            None => Some(GapReason::Truncated),
+        let gap = match (op, row.noted()) {
+            (b'K', Some(Noted::Deleted(image))) => {
+                self.record_keys_changed(image, xid, read).await?;
+                None
+            }
+            (_, Some(noted)) => self.understand(noted, read, &mut events).await?.err(),
+            (b'T', None) => Some(GapReason::Truncated),
+            (_, None) => Some(withheld(read)),
         };
         let stretch = read.stretch.as_mut().expect("still the same stretch");
         stretch.last = Some(place);
@@ -287,13 +308,63 @@ impl Reader {
         Ok(())
     }
 
+    /// Tells that a record's tokens are void; if nobody can say of which record, all of them.
+    async fn record_keys_changed(
+        &mut self,
+        image: Box<str>,
+        xid: Xid,
+        read: &Read,
+    ) -> Result<(), SessionError> {
+        let stretch = read.stretch.as_ref().expect("a row belongs to a stretch");
+        let collection = &*stretch.collection;
+        let collection_id = Arc::clone(&collection.id);
+        let holder = match read_id(image, collection) {
+            Some(id) => KeyHolder::Record { collection_id, id },
+            None => KeyHolder::Collection { id: collection_id },
+        };
+        self.keys_changed(holder, xid).await
+    }
+
+    async fn keys_changed(&mut self, holder: KeyHolder, xid: Xid) -> Result<(), SessionError> {
+        let changed = FeedItem::KeysChanged(KeysChanged {
+            holder,
+            transaction: xid.0,
+        });
+        // Waits when the hub is behind: the log keeps everything meanwhile.
+        let sent = self.feed.send(changed).await;
+        sent.map_err(|_| SessionError::FeedClosed)
+    }
+
+    /// Tells whose tokens are void because an auth collection is gone or has another secret.
+    async fn compare_secrets(&mut self, before: &Catalog) -> Result<(), SessionError> {
+        // Whoever proved itself since has proved it with the new secret.
+        let xid = self.catalog_changed_by.take().unwrap_or(Xid(u64::MAX));
+        let version = |collection: &Collection| {
+            let auth = collection.auth.as_ref()?;
+            auth.secret_version.clone()
+        };
+        let void: Vec<Arc<str>> = before
+            .iter()
+            .filter(|old| version(old).is_some())
+            .filter(|old| self.catalog.get(old.key).and_then(|new| version(new)) != version(old))
+            .map(|old| Arc::clone(&old.id))
+            .collect();
+        for id in void {
+            self.keys_changed(KeyHolder::Collection { id }, xid).await?;
+        }
+        Ok(())
+    }
+
     /// Hands changes on, or holds them back while it is not known what made their triggers fire.
     async fn pass(
         &mut self,
-        events: Vec<ChangeEvent>,
+        mut events: Vec<ChangeEvent>,
         nested: bool,
         read: &mut Read,
     ) -> Result<(), SessionError> {
+        for event in &mut events {
+            event.transaction = read.transaction.map(|(xid, _)| xid.0);
+        }
         let Some(first) = events.first() else {
             return Ok(());
         };
@@ -492,6 +563,23 @@ impl Reader {
     }
 }
 
+fn read_id(image: Box<str>, collection: &Collection) -> Option<RecordId> {
+    let parsed = parse_image(image, collection).ok()?;
+    record_id(&parsed.image, collection).ok()
+}
+
+fn withheld(read: &Read) -> GapReason {
+    let stretch = read.stretch.as_ref().expect("a row belongs to a stretch");
+    let collection = &stretch.collection;
+    tracing::error!(
+        collection.name = %collection.name,
+        table = %collection.table,
+        "an image was withheld, because a column that is never captured has another name by now, \
+         or was dropped meanwhile; run rowcast.attach again with the names as they are"
+    );
+    GapReason::Withheld
+}
+
 /// One read while it is under way.
 struct Read {
     outcome: ReadOutcome,
@@ -542,7 +630,8 @@ impl LogRow {
     fn noted(self) -> Option<Noted> {
         match (self.op, self.old, self.new) {
             (b'I', _, Some(new)) => Some(Noted::Inserted(new)),
-            (b'D', Some(old), _) => Some(Noted::Deleted(old)),
+            // What changed its keys is known by the image from before, like what is gone.
+            (b'D' | b'K', Some(old), _) => Some(Noted::Deleted(old)),
             (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
             _ => None,
         }

@@ -33,8 +33,46 @@ pub struct Collection {
     pub column_orders: Vec<Vec<usize>>,
     /// What is written about everybody, to be shown; decisions are the policy's.
     pub rules: Rules,
+    /// How its records prove who they are; `None` unless it is an auth collection.
+    pub auth: Option<AuthSettings>,
     /// In which order its records are written; `RecordOrder::default()`.
     pub record_order: RecordOrder,
+}
+
+/// What makes a collection an auth collection.
+///
+/// The columns with passwords and token keys are no fields: no image ever holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// Columns by which a record is found at login, in the order in which they are tried.
+    pub identity: Vec<Arc<str>>,
+    /// The column with password hashes; `None`: nobody logs in by password.
+    pub password: Option<Arc<str>>,
+    /// The column whose change makes a record's tokens invalid; `None`: the password and the email.
+    pub token_key: Option<Arc<str>>,
+    /// Who may log in.
+    pub auth_rule: Rule,
+    /// Who sees every email.
+    pub manage_rule: Rule,
+    /// Changes with the secret its tokens are signed with; `None` while there is none.
+    pub secret_version: Option<Arc<str>>,
+    /// Which field is the email, if any.
+    pub email: Option<usize>,
+    /// Which field says whether others may see the email; without one, they may not.
+    pub email_visibility: Option<usize>,
+}
+
+impl AuthSettings {
+    /// The position of the field called `email`.
+    pub fn email_field(fields: &[Field]) -> Option<usize> {
+        fields.iter().position(|field| &*field.name == "email")
+    }
+
+    /// The position of the field called `emailVisibility`, or `email_visibility` as SQL writes it.
+    pub fn email_visibility_field(fields: &[Field]) -> Option<usize> {
+        let named = |name: &str| fields.iter().position(|field| &*field.name == name);
+        named("emailVisibility").or_else(|| named("email_visibility"))
+    }
 }
 
 /// A schema-qualified table name, unquoted.

@@ -7,7 +7,9 @@ use tokio::time::timeout;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
-use super::{Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName};
+use super::{
+    AuthSettings, Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName,
+};
 use crate::db::{Database, PoolError, Transaction};
 use crate::policy::{self, Policy};
 
@@ -145,6 +147,13 @@ impl Columns {
             );
             return Ok(None);
         };
+        let omitted: Vec<String> = row.try_get("never_captured")?;
+        let omitted_attnums: Vec<i16> = row.try_get("never_captured_attnums")?;
+        // By name and by number: neither renaming nor restoring makes a field of such a column.
+        let is_captured = |column: &&Column| {
+            !omitted.contains(&column.name) && !omitted_attnums.contains(&column.attnum)
+        };
+        let columns: Vec<&Column> = columns.iter().filter(is_captured).collect();
         let hidden: Vec<String> = row.try_get("hidden")?;
         let hidden_attnums: Vec<i16> = row.try_get("hidden_attnums")?;
         let hidden_unknown = row.try_get::<_, Option<bool>>("hidden_unknown")? == Some(true);
@@ -176,8 +185,12 @@ impl Columns {
             .get(&relation)
             .into_iter()
             .flatten()
-            .filter_map(|order| order.iter().map(position).collect())
+            .filter_map(|order| {
+                let captured = order.iter().filter(|name| !omitted.contains(name));
+                captured.map(position).collect()
+            })
             .collect();
+        let auth = auth_settings(row, &fields)?;
         Ok(Some(Collection {
             key: CollectionKey(row.try_get("key")?),
             id: row.try_get::<_, &str>("id")?.into(),
@@ -192,9 +205,31 @@ impl Columns {
                 list: rule(row.try_get("list_rule")?),
                 view: rule(row.try_get("view_rule")?),
             },
+            auth,
             record_order: RecordOrder::default(),
         }))
     }
+}
+
+fn auth_settings(
+    row: &Row,
+    fields: &[Field],
+) -> Result<Option<AuthSettings>, tokio_postgres::Error> {
+    if !row.try_get::<_, bool>("is_auth")? {
+        return Ok(None);
+    }
+    let name = |column| Ok(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
+    let identity: Vec<&str> = row.try_get("identity")?;
+    Ok(Some(AuthSettings {
+        identity: identity.into_iter().map(Into::into).collect(),
+        password: name("password")?,
+        token_key: name("token_key")?,
+        auth_rule: rule(row.try_get("auth_rule")?),
+        manage_rule: rule(row.try_get("manage_rule")?),
+        secret_version: name("secret_version")?,
+        email: AuthSettings::email_field(fields),
+        email_visibility: AuthSettings::email_visibility_field(fields),
+    }))
 }
 
 async fn load_types(

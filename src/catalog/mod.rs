@@ -13,7 +13,9 @@ mod record_order;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub use collection::{Collection, CollectionKey, Field, FieldKind, Rule, Rules, TableName};
+pub use collection::{
+    AuthSettings, Collection, CollectionKey, Field, FieldKind, Rule, Rules, TableName,
+};
 pub use load::{LoadError, load};
 pub use record_order::{RecordKey, RecordOrder};
 

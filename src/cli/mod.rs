@@ -108,7 +108,7 @@ impl Cli {
     async fn run(self) -> Result<(), Failure> {
         let options = self.options;
         match self.command {
-            Command::Serve(command) => command.run(options).await,
+            Command::Serve(command) => Box::pin(command.run(options)).await,
             #[cfg(feature = "embedded")]
             Command::Demo(arguments) => Box::pin(run_demo(arguments, options)).await,
             Command::Migrate(command) => command.run(options).await,
@@ -132,7 +132,7 @@ async fn run_demo(arguments: demo::DemoArgs, options: ConfigOptions) -> Result<(
         let options = serve::app_options(&config, stage.database);
         serve::run(options, stage.listener, stage.shutdown).await
     };
-    demo::run(arguments, Shutdown::new(), play).await?;
+    Box::pin(demo::run(arguments, Shutdown::new(), play)).await?;
     Ok(())
 }
 

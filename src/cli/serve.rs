@@ -82,6 +82,7 @@ pub(super) fn app_options(config: &Config, database: DatabaseOptions) -> AppOpti
         capture: config.capture.clone(),
         hub: config.hub.clone(),
         http: config.http.clone(),
+        foreign_tokens: config.foreign_tokens.clone(),
         ..AppOptions::new(database)
     }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 pub use error::{ConfigErrors, Mistake};
 use settings::{Setting, settings};
 
+use crate::auth::{ForeignOptions, ForeignTokens};
 use crate::capture::CaptureOptions;
 use crate::db::{DatabaseOptions, SslMode};
 use crate::http::HttpOptions;
@@ -39,6 +40,10 @@ pub struct Config {
     pub hub: HubOptions,
     /// The HTTP side.
     pub http: HttpOptions,
+    /// Another issuer whose tokens are believed.
+    pub foreign: ForeignOptions,
+    /// The same, with its keys read; `None` if it has none.
+    pub foreign_tokens: Option<ForeignTokens>,
     /// What is logged.
     pub log: LogOptions,
     origins: BTreeMap<&'static str, Origin>,
@@ -96,6 +101,8 @@ impl Default for Config {
             capture: CaptureOptions::default(),
             hub: HubOptions::default(),
             http: HttpOptions::default(),
+            foreign: ForeignOptions::default(),
+            foreign_tokens: None,
             log: LogOptions::default(),
             origins: BTreeMap::new(),
             notices: Vec::new(),
@@ -305,6 +312,10 @@ impl Loading {
                            DATABASE_URL in the environment, like \
                            postgres://user:password@host:5432/name";
             self.mistake("database_url", None, problem.to_owned());
+        }
+        match ForeignTokens::new(self.config.foreign.clone()) {
+            Ok(tokens) => self.config.foreign_tokens = tokens,
+            Err(error) => self.mistake("jwt_algorithm", None, error::chain(&error)),
         }
         match self.mistakes.is_empty() {
             true => Ok(self.config),

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::Config;
 use super::values::{
-    Kind, as_usize, bytes, count, duration, list, or_none, parsed, share, switch, text, url, word,
+    Kind, as_usize, bytes, count, duration, list, or_none, parsed, path, secret, share, switch,
+    text, url, word,
 };
+use crate::auth::ForeignAlgorithm;
 use crate::capture::Bell;
 use crate::http::ProxyPosition;
+use crate::hub::TokenExpiry;
 use crate::telemetry::LogFormat;
 
 /// One setting.
@@ -84,7 +87,15 @@ const GIB: u64 = 1 << 30;
 
 /// All settings, in the order in which they are shown.
 pub(super) fn settings() -> Vec<Setting> {
-    let rooms = [process(), database(), capture(), hub(), http(), server()];
+    let rooms = [
+        process(),
+        database(),
+        capture(),
+        hub(),
+        http(),
+        server(),
+        foreign(),
+    ];
     rooms.into_iter().flatten().collect()
 }
 
@@ -206,6 +217,7 @@ fn capture() -> Vec<Setting> {
 }
 
 fn hub() -> Vec<Setting> {
+    let expiries = &[("end", TokenExpiry::End), ("ignore", TokenExpiry::Ignore)];
     vec![
         setting!(
             "subscribers_max",
@@ -230,6 +242,12 @@ fn hub() -> Vec<Setting> {
             "Whether the topic * delivers all collections the client may list.",
             switch(),
             hub.wildcard
+        ),
+        setting!(
+            "token_expiry",
+            "What becomes of a stream when its token ends: end, or ignore as PocketBase does.",
+            word(expiries),
+            hub.token_expiry
         ),
     ]
 }
@@ -302,6 +320,12 @@ fn http() -> Vec<Setting> {
             http.trusted_proxy_position
         ),
         setting!(
+            "login_rate",
+            "How many logins one address may try, like 5/s, or off.",
+            or_none("off", parsed("is no rate; write it like 5/s")),
+            http.login_rate
+        ),
+        setting!(
             "ready_behind_max",
             "How long the log's reader may be behind before /api/ready says no.",
             duration(SECOND..=HOUR),
@@ -341,6 +365,77 @@ fn server() -> Vec<Setting> {
             "How long streams may take to end when the process is asked to stop.",
             duration(Duration::ZERO..=HOUR),
             http.server.drain
+        ),
+    ]
+}
+
+fn foreign() -> Vec<Setting> {
+    let algorithms = &[
+        ("HS256", ForeignAlgorithm::Hs256),
+        ("RS256", ForeignAlgorithm::Rs256),
+        ("ES256", ForeignAlgorithm::Es256),
+        ("EdDSA", ForeignAlgorithm::EdDsa),
+    ];
+    vec![
+        setting!(
+            "jwt_algorithm",
+            "How another issuer's tokens are signed: HS256, RS256, ES256 or EdDSA.",
+            word(algorithms),
+            foreign.algorithm
+        ),
+        setting!(
+            "jwt_secret",
+            "The secret shared with that issuer, for HS256.",
+            or_none("", secret()),
+            foreign.secret
+        ),
+        setting!(
+            "jwt_public_key",
+            "A file with that issuer's public key as PEM.",
+            or_none("", path()),
+            foreign.public_key
+        ),
+        setting!(
+            "jwt_jwks",
+            "A file with that issuer's JSON Web Key Set; it is read again when it changes.",
+            or_none("", path()),
+            foreign.jwks
+        ),
+        setting!(
+            "jwt_issuer",
+            "What the claim iss must be, with commas in between; nothing is any.",
+            list(text()),
+            foreign.issuer
+        ),
+        setting!(
+            "jwt_audience",
+            "What the claim aud must hold one of, with commas in between; nothing is any.",
+            list(text()),
+            foreign.audience
+        ),
+        setting!(
+            "jwt_leeway",
+            "By how much that issuer's clock may differ.",
+            duration(Duration::ZERO..=5 * MINUTE),
+            foreign.leeway
+        ),
+        setting!(
+            "jwt_id_claim",
+            "Which claim is the principal's id.",
+            text(),
+            foreign.id_claim
+        ),
+        setting!(
+            "jwt_roles_claim",
+            "Which claim lists the principal's roles; dots lead inside, like realm_access.roles.",
+            text(),
+            foreign.roles_claim
+        ),
+        setting!(
+            "jwt_collection",
+            "An auth collection whose records the ids name; without one the claims are all there is.",
+            or_none("", text()),
+            foreign.collection
         ),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -208,6 +209,19 @@ pub(super) fn parsed<T: FromStr + Display + 'static>(hint: &'static str) -> Kind
 /// Text as it is.
 pub(super) fn text() -> Kind<String> {
     Kind::new(|text| Ok(text.to_owned()), String::clone)
+}
+
+/// Text that is never shown.
+pub(super) fn secret() -> Kind<String> {
+    Kind::new(|text| Ok(text.to_owned()), |_| "***".to_owned())
+}
+
+/// A file's path.
+pub(super) fn path() -> Kind<PathBuf> {
+    Kind::new(
+        |text| Ok(text.into()),
+        |path: &PathBuf| path.display().to_string(),
+    )
 }
 
 /// A connection string, written without its passwords.

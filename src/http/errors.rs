@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::auth::LoginError;
 use crate::hub::{JoinError, SetTopicsError};
 
 /// Seconds after which a client that was turned away for lack of room may try again.
@@ -16,7 +17,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
-    message: &'static str,
+    message: Cow<'static, str>,
     data: Invalid,
     retry_after: Option<HeaderValue>,
 }
@@ -64,6 +65,14 @@ impl Violation {
         }
     }
 
+    pub(super) fn not_allowed() -> Self {
+        Self {
+            code: "validation_in_invalid",
+            message: "Must be a valid value.".into(),
+            params: None,
+        }
+    }
+
     pub(super) fn length_too_long(max: usize) -> Self {
         Self {
             code: "validation_length_too_long",
@@ -76,10 +85,10 @@ impl Violation {
 impl ApiError {
     const GENERIC: &str = "Something went wrong while processing your request.";
 
-    fn new(status: StatusCode, message: &'static str) -> Self {
+    fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
-            message,
+            message: message.into(),
             data: Invalid::new(),
             retry_after: None,
         }
@@ -103,6 +112,35 @@ impl ApiError {
             data,
             ..Self::bad_request()
         }
+    }
+
+    /// 400 for a login whose body is of no kind we read.
+    pub(super) fn unsupported_content_type() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Unsupported Content-Type.")
+    }
+
+    /// 400 for a login whose body cannot be read.
+    pub(super) fn unloadable() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "An error occurred while loading the submitted data.",
+        )
+    }
+
+    /// 400 for a login that names the fields at fault.
+    pub(super) fn invalid_login(data: Invalid) -> Self {
+        Self {
+            data,
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "An error occurred while validating the submitted data.",
+            )
+        }
+    }
+
+    /// 429 for whoever asks too often.
+    pub(super) fn too_many_requests() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests.").retry_later()
     }
 
     /// 404 for paths and methods that do not exist.
@@ -162,6 +200,47 @@ impl From<JoinError> for ApiError {
     }
 }
 
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let new = |status, message: &'static str| Self::new(status, message);
+        match error {
+            LoginError::UnknownCollection => new(
+                StatusCode::NOT_FOUND,
+                "Missing or invalid collection context.",
+            ),
+            LoginError::NotAuthCollection => new(
+                StatusCode::NOT_FOUND,
+                "Missing or invalid auth collection context.",
+            ),
+            LoginError::PasswordDisabled => new(
+                StatusCode::FORBIDDEN,
+                "The collection is not configured to allow password authentication.",
+            ),
+            LoginError::Failed => new(StatusCode::BAD_REQUEST, "Failed to authenticate."),
+            LoginError::Denied => new(
+                StatusCode::FORBIDDEN,
+                "The request doesn't satisfy the collection requirements to authenticate.",
+            ),
+            LoginError::NoToken => new(
+                StatusCode::UNAUTHORIZED,
+                "The request requires valid record authorization token.",
+            ),
+            LoginError::OtherCollection(name) => Self::new(
+                StatusCode::FORBIDDEN,
+                format!("The request requires auth record from {name} collection."),
+            ),
+            LoginError::Busy => Self::overloaded(),
+            error @ (LoginError::Record(_) | LoginError::Token(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a login could not be decided"
+                );
+                Self::unavailable("The login could not be decided. Try again later.")
+            }
+        }
+    }
+}
+
 impl From<SetTopicsError> for ApiError {
     fn from(error: SetTopicsError) -> Self {
         match error {
@@ -190,7 +269,7 @@ impl IntoResponse for ApiError {
         }
         let body = Body {
             data: &self.data,
-            message: self.message,
+            message: &self.message,
             status: self.status.as_u16(),
         };
         let mut response = (self.status, JsonLine(body)).into_response();

@@ -33,7 +33,7 @@ impl Form {
     const CLIENT_ID: &str = "clientId";
     const SUBSCRIPTIONS: &str = "subscriptions";
     /// The form field whose value is JSON that is read over the form.
-    const JSON_PAYLOAD: &str = "@jsonPayload";
+    pub(super) const JSON_PAYLOAD: &str = "@jsonPayload";
 
     const CLIENT_ID_BYTES_MAX: usize = 255;
     const SUBSCRIPTIONS_MAX: usize = 1_000;
@@ -70,25 +70,11 @@ impl Form {
     }
 
     fn from_url_encoded(parts: &Parts, bytes: &[u8]) -> Option<Self> {
-        let mut pairs = pairs_of(bytes)?;
-        pairs.extend(pairs_of(query_of(parts))?);
-        Self::from_pairs(pairs)
+        Self::from_pairs(url_encoded_pairs(parts, bytes)?)
     }
 
     async fn from_multipart(parts: Parts, bytes: Bytes) -> Option<Self> {
-        let mut pairs = pairs_of(query_of(&parts))?;
-        let request = Request::from_parts(parts, Body::from(bytes));
-        let mut multipart = Multipart::from_request(request, &()).await.ok()?;
-        while let Some(field) = multipart.next_field().await.ok()? {
-            // A part with a file name is an upload and no value.
-            let name = match (field.name(), field.file_name()) {
-                (Some(name), None) => name.to_owned(),
-                _ => continue,
-            };
-            let value = field.bytes().await.ok()?;
-            pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
-        }
-        Self::from_pairs(pairs)
+        Self::from_pairs(multipart_pairs(parts, bytes).await?)
     }
 
     fn from_pairs(pairs: Vec<(String, String)>) -> Option<Self> {
@@ -177,7 +163,7 @@ fn distinct(subscriptions: &[String]) -> Vec<Subscription> {
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
-enum BodyKind {
+pub(super) enum BodyKind {
     Json,
     Multipart,
     UrlEncoded,
@@ -186,7 +172,7 @@ enum BodyKind {
 impl BodyKind {
     /// By the beginning of the content type, letter by letter, as PocketBase does it. (It reads XML
     /// as well, which no client sends.)
-    fn of(parts: &Parts) -> Option<Self> {
+    pub(super) fn of(parts: &Parts) -> Option<Self> {
         let content_type = parts.headers.get(CONTENT_TYPE)?.as_bytes();
         [
             ("application/json", Self::Json),
@@ -199,7 +185,7 @@ impl BodyKind {
     }
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     match Limited::new(body, bytes_max).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large()),
@@ -207,12 +193,36 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-fn query_of(parts: &Parts) -> &[u8] {
+pub(super) fn query_of(parts: &Parts) -> &[u8] {
     parts.uri.query().unwrap_or_default().as_bytes()
 }
 
+/// The pairs of a form, and of the query behind them.
+pub(super) fn url_encoded_pairs(parts: &Parts, bytes: &[u8]) -> Option<Vec<(String, String)>> {
+    let mut pairs = pairs_of(bytes)?;
+    pairs.extend(pairs_of(query_of(parts))?);
+    Some(pairs)
+}
+
+/// The pairs of a query, and of the form behind them.
+pub(super) async fn multipart_pairs(parts: Parts, bytes: Bytes) -> Option<Vec<(String, String)>> {
+    let mut pairs = pairs_of(query_of(&parts))?;
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut multipart = Multipart::from_request(request, &()).await.ok()?;
+    while let Some(field) = multipart.next_field().await.ok()? {
+        // A part with a file name is an upload and no value.
+        let name = match (field.name(), field.file_name()) {
+            (Some(name), None) => name.to_owned(),
+            _ => continue,
+        };
+        let value = field.bytes().await.ok()?;
+        pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
+    }
+    Some(pairs)
+}
+
 /// The pairs of a form or query, or `None` where Go refuses it: for a bad escape or a semicolon.
-fn pairs_of(encoded: &[u8]) -> Option<Vec<(String, String)>> {
+pub(super) fn pairs_of(encoded: &[u8]) -> Option<Vec<(String, String)>> {
     if encoded.contains(&b';') || !crate::topic::has_whole_escapes(encoded) {
         return None;
     }

@@ -3,7 +3,7 @@
 //! *Owns* the wire of contract sections 1 and 2: statuses, headers, bodies, timers.
 //! *Takes* requests, and frames from a [`Mailbox`](crate::hub::Mailbox).
 //! *Gives* the hub subscribers and their topics, and clients their frames.
-//! *Never* reads a row or decides who may see one.
+//! *Never* reads a row but the one that logs in, or decides who may see one.
 
 mod address;
 mod cors;
@@ -11,10 +11,14 @@ mod errors;
 mod form;
 mod headers;
 mod health;
+mod login;
+mod login_form;
+mod login_limit;
 mod options;
 mod page;
 mod panics;
 mod paths;
+mod picker;
 mod pulse;
 mod room;
 mod server;
@@ -34,7 +38,7 @@ use errors::ApiError;
 use room::Room;
 
 pub use axum::Router;
-pub use options::{HttpOptions, ProxyPosition, ServerOptions};
+pub use options::{HttpOptions, LoginRate, ProxyPosition, ServerOptions};
 pub use room::Neighbours;
 pub use server::serve;
 
@@ -59,6 +63,18 @@ fn endpoints() -> Router<Room> {
         .route("/api/health", any(not_found).get(health::live))
         .route("/api/ready", any(not_found).get(health::ready))
         .route("/metrics", any(not_found).get(health::metrics))
+        .route(
+            "/api/collections/{collection}/auth-with-password",
+            any(not_found).post(login::with_password),
+        )
+        .route(
+            "/api/collections/{collection}/auth-refresh",
+            any(not_found).post(login::refresh),
+        )
+        .route(
+            "/api/collections/{collection}/auth-methods",
+            any(not_found).get(login::methods),
+        )
         .merge(page::routes())
         .method_not_allowed_fallback(not_found)
         .fallback(not_found)

@@ -1,5 +1,8 @@
 //! What can be set about the HTTP side.
 
+use std::fmt;
+use std::num::{NonZeroU32, ParseIntError};
+use std::str::FromStr;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -34,12 +37,40 @@ pub struct HttpOptions {
     pub trusted_proxy_headers: Vec<HeaderName>,
     /// Which address of a trusted header's list counts.
     pub trusted_proxy_position: ProxyPosition,
+    /// How many logins a second one address may try; `None` does not count them.
+    pub login_rate: Option<LoginRate>,
     /// How long capture may be behind before the service is not ready.
     pub ready_behind_max: Duration,
     /// How long the database may be silent before the service is not ready.
     pub ready_silence_max: Duration,
     /// The server's own limits.
     pub server: ServerOptions,
+}
+
+/// Logins per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginRate(pub NonZeroU32);
+
+impl Default for LoginRate {
+    fn default() -> Self {
+        const FIVE: NonZeroU32 = NonZeroU32::new(5).expect("five is not zero");
+        Self(FIVE)
+    }
+}
+
+impl fmt::Display for LoginRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
+impl FromStr for LoginRate {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let number = text.strip_suffix("/s").unwrap_or(text);
+        number.parse().map(Self)
+    }
 }
 
 /// Which valid address of a list in a trusted proxy header counts.
@@ -79,6 +110,7 @@ impl Default for HttpOptions {
             allowed_origins: vec!["*".to_owned()],
             trusted_proxy_headers: Vec::new(),
             trusted_proxy_position: ProxyPosition::default(),
+            login_rate: Some(LoginRate::default()),
             ready_behind_max: Duration::from_secs(10),
             ready_silence_max: Duration::from_secs(60),
             server: ServerOptions::default(),

@@ -4,8 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::cors::Origins;
+use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
-use crate::auth::Authenticate;
+use crate::auth::{Authenticate, Login};
 use crate::hub::HubHandle;
 use crate::telemetry::{HealthMonitor, Metrics};
 
@@ -16,6 +17,8 @@ pub struct Neighbours {
     pub hub: HubHandle,
     /// Who says whose token it is.
     pub authenticator: Arc<dyn Authenticate>,
+    /// Lets auth records in.
+    pub login: Login,
     /// How capture is doing.
     pub health: HealthMonitor,
     /// Where to count.
@@ -29,6 +32,7 @@ pub(super) struct Room(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) neighbours: Neighbours,
     pub(super) origins: Origins,
+    pub(super) login_limit: LoginLimit,
     pub(super) options: HttpOptions,
 }
 
@@ -37,6 +41,7 @@ impl Room {
         Self(Arc::new(Inner {
             neighbours,
             origins: Origins::new(options.allowed_origins.clone()),
+            login_limit: LoginLimit::new(options.login_rate),
             options,
         }))
     }

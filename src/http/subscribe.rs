@@ -45,11 +45,23 @@ async fn apply(
         .await
         .map_err(|_| ApiError::starting())?;
     let authenticator = &room.neighbours.authenticator;
+    let proof = authenticator.authenticate(authorization).await;
+    let (client_id, principal) = (form.client_id.clone(), proof.principal.clone());
     let request = SetTopics {
         client_id: form.client_id,
         address,
-        principal: authenticator.authenticate(authorization).await,
+        principal: proof.principal,
+        expires_at: proof.expires_at,
         subscriptions: form.subscriptions,
     };
-    Ok(room.neighbours.hub.set_topics(request).await?)
+    room.neighbours.hub.set_topics(request).await?;
+    if !principal.is_guest() {
+        // What changed between the proof and the hub's beginning to watch is seen by looking again.
+        let proof = authenticator.authenticate(authorization).await;
+        room.neighbours
+            .hub
+            .confirm(client_id, principal, proof)
+            .await;
+    }
+    Ok(())
 }

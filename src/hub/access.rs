@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
+use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::catalog::Collection;
 use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
+use crate::record::{Visibility, encode_record};
 use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse};
 use crate::telemetry::Metrics;
 use crate::topic::Guard;
@@ -32,7 +33,20 @@ impl Access {
         request: &RequestContext<'_>,
         metrics: &Metrics,
     ) -> bool {
-        self.ask(member, row.collection, guard, |gate| {
+        self.ask(member, row.collection, kind_of(guard), |gate| {
+            gate.opens(|rule| rule.holds(row, request, metrics))
+        })
+    }
+
+    /// Whether somebody sees what the record keeps to itself.
+    pub(super) fn manages(
+        &self,
+        member: &Member,
+        row: Row<'_>,
+        request: &RequestContext<'_>,
+        metrics: &Metrics,
+    ) -> bool {
+        self.ask(member, row.collection, RuleKind::Manage, |gate| {
             gate.opens(|rule| rule.holds(row, request, metrics))
         })
     }
@@ -44,7 +58,7 @@ impl Access {
         collection: &Collection,
         guard: Guard,
     ) -> bool {
-        self.ask(member, collection, guard, |gate| {
+        self.ask(member, collection, kind_of(guard), |gate| {
             let (allow, _) = gate.rules();
             // A gate that opens sometimes and asks nobody for it is public but for what it denies.
             !gate.is_never() && (allow.is_empty() || allow.iter().any(CompiledRule::is_usable))
@@ -55,17 +69,15 @@ impl Access {
         &self,
         member: &Member,
         collection: &Collection,
-        guard: Guard,
+        kind: RuleKind,
         ask: impl FnOnce(&Gate<CompiledRule>) -> T,
     ) -> T {
         let mut gates = self.0.borrow_mut();
-        ask(gates.gate(
-            &collection.policy,
-            member,
-            &collection.name,
-            kind_of(guard),
-            |row| Some(CompiledRule::new(row, collection)),
-        ))
+        ask(
+            gates.gate(&collection.policy, member, &collection.name, kind, |row| {
+                Some(CompiledRule::new(row, collection))
+            }),
+        )
     }
 }
 
@@ -131,6 +143,10 @@ impl CompiledRule {
 pub(super) fn member_of(principal: &Principal) -> Member {
     Member::new(match principal {
         Principal::Guest => Roles::guest(),
+        Principal::Record(record) => {
+            let claimed = record.roles.iter().map(|role| &**role);
+            Roles::record(&record.collection_name, &record.id, claimed)
+        }
         Principal::Superuser { id } => Roles::superuser(id),
     })
 }
@@ -146,12 +162,42 @@ fn kind_of(guard: Guard) -> RuleKind {
 pub(super) fn auth_values(principal: &Principal) -> Option<AuthValues> {
     match principal {
         Principal::Guest => None,
+        Principal::Record(record) => Some(record_values(record)),
         Principal::Superuser { id } => Some(AuthValues {
             id: id.to_string(),
             collection_id: SUPERUSERS_ID.to_owned(),
             collection_name: SUPERUSERS_NAME.to_owned(),
             ..AuthValues::default()
         }),
+    }
+}
+
+fn record_values(record: &AuthRecord) -> AuthValues {
+    let fields = match &record.values {
+        auth::AuthValues::Claims(claims) => (**claims).clone(),
+        auth::AuthValues::Row { collection, image } => {
+            let json = encode_record(collection, &record.id, image, Visibility::Full);
+            // A record that cannot be read back has no values, and rules deny what they cannot see.
+            serde_json::from_slice(&json).unwrap_or_default()
+        }
+    };
+    let is = |names: &[&str]| {
+        names
+            .iter()
+            .any(|name| fields.get(*name) == Some(&true.into()))
+    };
+    AuthValues {
+        id: record.id.to_string(),
+        collection_id: record.collection_id.to_string(),
+        collection_name: record.collection_name.to_string(),
+        email: fields
+            .get("email")
+            .and_then(|email| email.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+        email_visibility: is(&["emailVisibility", "email_visibility"]),
+        verified: is(&["verified", "email_verified"]),
+        fields,
     }
 }
 

@@ -102,6 +102,7 @@ impl State {
                 self.asked.push(request);
                 let _ = reply.send(self.refuse_topics.map_or(Ok(()), Err));
             }
+            Command::Confirm { .. } => {}
         }
     }
 

@@ -1,11 +1,12 @@
 //! The side door: the only way from outside into the hub.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::Mailbox;
-use crate::auth::Principal;
+use crate::auth::{Principal, Proof};
 use crate::topic::Subscription;
 
 /// A cheap, cloneable way to ask the hub for things.
@@ -23,6 +24,8 @@ pub struct SetTopics {
     pub address: IpAddr,
     /// Who the request proved to be.
     pub principal: Principal,
+    /// When that proof ends, if it does.
+    pub expires_at: Option<SystemTime>,
     /// What replaces the subscriptions so far.
     pub subscriptions: Vec<Subscription>,
 }
@@ -68,6 +71,11 @@ pub(super) enum Command {
         request: SetTopics,
         reply: oneshot::Sender<Result<(), SetTopicsError>>,
     },
+    Confirm {
+        client_id: String,
+        claimed: Principal,
+        proof: Proof,
+    },
 }
 
 impl HubHandle {
@@ -100,5 +108,17 @@ impl HubHandle {
             return Err(SetTopicsError::Stopped);
         }
         answer.await.unwrap_or(Err(SetTopicsError::Stopped))
+    }
+
+    /// Says who a subscriber, which was taken for `claimed`, has proved to be once more, after the
+    /// hub had begun to watch for changes of it. Nothing happens if it is somebody else by now.
+    pub async fn confirm(&self, client_id: String, claimed: Principal, proof: Proof) {
+        let command = Command::Confirm {
+            client_id,
+            claimed,
+            proof,
+        };
+        // A hub that has stopped has nobody to confirm.
+        let _ = self.commands.send(command).await;
     }
 }

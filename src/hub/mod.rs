@@ -11,6 +11,7 @@ pub(crate) mod fake;
 mod filter;
 mod handle;
 mod mailbox;
+mod principals;
 mod publish;
 mod registry;
 mod task;
@@ -32,6 +33,18 @@ pub struct HubOptions {
     pub subscribers_per_address_max: usize,
     /// Whether the topic `*` delivers every collection the subscriber may list.
     pub wildcard: bool,
+    /// What becomes of a stream when the token that opened it ends.
+    pub token_expiry: TokenExpiry,
+}
+
+/// What becomes of a stream when its token ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenExpiry {
+    /// Its rights end with the token, and itself a moment later; the client comes back with another.
+    #[default]
+    End,
+    /// It goes on with all rights, as PocketBase's do.
+    Ignore,
 }
 
 impl Default for HubOptions {
@@ -41,6 +54,7 @@ impl Default for HubOptions {
             subscribers_max: 100_000,
             subscribers_per_address_max: 1_000,
             wildcard: true,
+            token_expiry: TokenExpiry::default(),
         }
     }
 }

@@ -5,14 +5,15 @@ use std::cell::{LazyCell, OnceCell};
 use jiff::Timestamp;
 
 use super::HubOptions;
-use super::access::{Access, auth_values};
+use super::access::Access;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
+use crate::auth::{AuthRecord, Principal};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
-use crate::rules::{AuthValues, RequestContext, Row};
+use crate::rules::{RequestContext, Row};
 use crate::telemetry::Metrics;
-use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
+use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
 pub(super) struct Delivery<'a> {
@@ -27,6 +28,7 @@ pub(super) struct Delivery<'a> {
 struct Encoded<'e> {
     event: &'e ChangeEvent,
     plain: OnceCell<Vec<u8>>,
+    own: OnceCell<Vec<u8>>,
     full: OnceCell<Vec<u8>>,
 }
 
@@ -35,6 +37,7 @@ impl<'e> Encoded<'e> {
         Self {
             event,
             plain: OnceCell::new(),
+            own: OnceCell::new(),
             full: OnceCell::new(),
         }
     }
@@ -42,6 +45,7 @@ impl<'e> Encoded<'e> {
     fn data(&self, visibility: Visibility) -> &[u8] {
         let cell = match visibility {
             Visibility::Plain => &self.plain,
+            Visibility::Own => &self.own,
             Visibility::Full => &self.full,
         };
         cell.get_or_init(|| encode_change(self.event, visibility))
@@ -53,6 +57,7 @@ impl Delivery<'_> {
     pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, &Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
+            FeedItem::KeysChanged(_) => {}
             FeedItem::Gap(gap) => self.gap(gap, &mut send),
         }
     }
@@ -84,7 +89,7 @@ impl Delivery<'_> {
                 guard,
                 guest: OnceCell::new(),
             };
-            let frames = [Visibility::Plain, Visibility::Full].map(|visibility| {
+            let frames = [Visibility::Plain, Visibility::Own, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
                     let frame = Frame::event(id, text, encoded.data(visibility));
                     if frame.is_none() {
@@ -101,7 +106,8 @@ impl Delivery<'_> {
                 };
                 let frame = match visibility {
                     Visibility::Plain => &frames[0],
-                    Visibility::Full => &frames[1],
+                    Visibility::Own => &frames[1],
+                    Visibility::Full => &frames[2],
                 };
                 if let Some(frame) = &**frame {
                     send(key, frame);
@@ -148,29 +154,49 @@ struct Verdict<'v> {
 impl Verdict<'_> {
     /// What a subscriber may see; `None` for nothing.
     fn of(&self, subscriber: &Subscriber) -> Option<Visibility> {
-        let passes = match auth_values(&subscriber.principal) {
-            None => *self.guest.get_or_init(|| self.passes(subscriber, None)),
-            auth => self.passes(subscriber, auth.as_ref()),
+        let passes = match &subscriber.auth {
+            None => *self.guest.get_or_init(|| self.passes(subscriber)),
+            Some(_) => self.passes(subscriber),
         };
-        passes.then_some(match subscriber.principal.is_superuser() {
-            true => Visibility::Full,
-            false => Visibility::Plain,
-        })
+        passes.then(|| self.visibility(subscriber))
     }
 
-    fn passes(&self, subscriber: &Subscriber, auth: Option<&AuthValues>) -> bool {
+    /// What it sees of a record that it may see.
+    fn visibility(&self, subscriber: &Subscriber) -> Visibility {
+        let event = self.event;
+        let is_own = |record: &AuthRecord| record.is(&event.collection.id, &event.id.0);
+        match subscriber.principal() {
+            Principal::Superuser { .. } => Visibility::Full,
+            Principal::Record(record) if is_own(record) => Visibility::Own,
+            // Only auth collections keep anything back, so only of them it is asked.
+            _ if event.collection.auth.is_some() && self.manages(subscriber) => Visibility::Own,
+            Principal::Guest | Principal::Record(_) => Visibility::Plain,
+        }
+    }
+
+    fn manages(&self, subscriber: &Subscriber) -> bool {
+        let Delivery {
+            access, metrics, ..
+        } = self.delivery;
+        let (row, request) = (Row::shown(self.event), self.request(subscriber));
+        access.manages(&subscriber.member, row, &request, metrics)
+    }
+
+    fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {
+        let Options { query, headers, .. } = &self.group.options;
+        RequestContext::realtime(subscriber.auth.as_ref(), query, headers, self.delivery.now)
+    }
+
+    fn passes(&self, subscriber: &Subscriber) -> bool {
         let Group {
             filter, options, ..
         } = self.group;
         let Delivery {
-            access,
-            metrics,
-            now,
-            ..
+            access, metrics, ..
         } = self.delivery;
-        let request = RequestContext::realtime(auth, &options.query, &options.headers, *now);
+        let request = self.request(subscriber);
         let (collection, row) = (&self.event.collection, Row::shown(self.event));
-        let superuser = subscriber.principal.is_superuser();
+        let superuser = subscriber.principal().is_superuser();
         access.lets_pass(&subscriber.member, self.guard, row, &request, metrics)
             && filter.lets_pass(collection, row, options, &request, superuser)
     }

@@ -1,19 +1,21 @@
 //! Who is connected and what each of them asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 use slab::Slab;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::access::member_of;
+use super::access::{auth_values, member_of};
 use super::filter::Filter;
 use super::mailbox::ClientId;
-use crate::auth::Principal;
+use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
+use crate::rules::AuthValues;
 use crate::topic::{Options, Subscription};
 
 /// A subscriber's place in the registry; given anew after it left.
@@ -23,12 +25,24 @@ pub(super) type SubscriberKey = usize;
 pub(super) struct Subscriber {
     pub id: ClientId,
     pub address: IpAddr,
-    pub principal: Principal,
     /// Invariant: the roles of `principal`.
     pub member: Member,
+    /// Invariant: the values of `principal` as rules see them; nothing of guests.
+    pub auth: Option<AuthValues>,
     pub mailbox: mpsc::Sender<Frame>,
+    /// Invariant: `by_principal` holds this subscriber exactly under it, unless it is a guest.
+    principal: Principal,
+    /// Invariant: `deadlines` holds this subscriber exactly at this time.
+    deadline: Option<Instant>,
     /// Invariant: `groups` holds this subscriber exactly under these.
     subscriptions: Vec<Subscription>,
+}
+
+impl Subscriber {
+    /// Who it is.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
 }
 
 /// All who wrote the same subscription, byte for byte: they receive the same frames.
@@ -50,6 +64,10 @@ pub(super) struct Registry {
     /// By topic, then by the subscription's whole text. Invariant: no empty group, no empty topic.
     groups: HashMap<Box<str>, IndexMap<Arc<str>, Group>>,
     subscriptions: usize,
+    /// By the id of the auth collection, then by record id. Invariant: no
+    /// empty set, no empty collection.
+    by_principal: HashMap<Arc<str>, HashMap<Arc<str>, IndexSet<SubscriberKey>>>,
+    deadlines: BTreeSet<(Instant, SubscriberKey)>,
 }
 
 impl Registry {
@@ -74,7 +92,9 @@ impl Registry {
             id: id.clone(),
             address,
             principal: Principal::Guest,
+            deadline: None,
             member: member_of(&Principal::Guest),
+            auth: None,
             mailbox,
             subscriptions: Vec::new(),
         });
@@ -95,6 +115,8 @@ impl Registry {
     /// Forgets a subscriber; its mailbox ends. Nothing happens if it is gone already.
     pub(super) fn remove(&mut self, key: SubscriberKey) {
         self.unsubscribe(key);
+        self.set_principal(key, Principal::Guest);
+        self.set_deadline(key, None);
         let Some(subscriber) = self.subscribers.try_remove(key) else {
             return;
         };
@@ -115,11 +137,10 @@ impl Registry {
         subscriptions: Vec<Subscription>,
     ) {
         self.unsubscribe(key);
+        self.set_principal(key, principal);
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
-        subscriber.member = member_of(&principal);
-        subscriber.principal = principal;
         for subscription in subscriptions {
             let groups = match self.groups.get_mut(subscription.topic()) {
                 Some(groups) => groups,
@@ -136,6 +157,63 @@ impl Registry {
                 subscriber.subscriptions.push(subscription);
             }
         }
+    }
+
+    /// Makes a subscriber somebody else, or the same one with newer values.
+    pub(super) fn set_principal(&mut self, key: SubscriberKey, principal: Principal) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else {
+            return;
+        };
+        subscriber.member = member_of(&principal);
+        subscriber.auth = auth_values(&principal);
+        let before = std::mem::replace(&mut subscriber.principal, principal.clone());
+        if let Some((collection, id)) = place_of(&before)
+            && let Some(records) = self.by_principal.get_mut(&*collection)
+        {
+            if let Some(keys) = records.get_mut(&*id) {
+                keys.swap_remove(&key);
+                if keys.is_empty() {
+                    records.remove(&*id);
+                }
+            }
+            if records.is_empty() {
+                self.by_principal.remove(&*collection);
+            }
+        }
+        if let Some((collection, id)) = place_of(&principal) {
+            let records = self.by_principal.entry(collection).or_default();
+            records.entry(id).or_default().insert(key);
+        }
+    }
+
+    /// Sets when something is due for a subscriber.
+    pub(super) fn set_deadline(&mut self, key: SubscriberKey, deadline: Option<Instant>) {
+        let Some(subscriber) = self.subscribers.get_mut(key) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut subscriber.deadline, deadline) {
+            self.deadlines.remove(&(before, key));
+        }
+        self.deadlines.extend(deadline.map(|at| (at, key)));
+    }
+
+    /// For whom something is due first, and when.
+    pub(super) fn first_deadline(&self) -> Option<(Instant, SubscriberKey)> {
+        self.deadlines.first().copied()
+    }
+
+    /// The subscribers that are this record of this auth collection.
+    pub(super) fn streams_of(&self, collection_id: &str, id: &str) -> Vec<SubscriberKey> {
+        let records = self.by_principal.get(collection_id);
+        let keys = records.and_then(|records| records.get(id));
+        keys.into_iter().flatten().copied().collect()
+    }
+
+    /// The subscribers that are any record of this auth collection.
+    pub(super) fn streams_of_all(&self, collection_id: &str) -> Vec<SubscriberKey> {
+        let records = self.by_principal.get(collection_id).into_iter();
+        let keys = records.flat_map(|records| records.values().flatten());
+        keys.copied().collect()
     }
 
     /// The groups that wait for a topic.
@@ -170,6 +248,17 @@ impl Registry {
             if groups.is_empty() {
                 self.groups.remove(subscription.topic());
             }
+        }
+    }
+}
+
+/// Under which collection id and record id a principal is found.
+fn place_of(principal: &Principal) -> Option<(Arc<str>, Arc<str>)> {
+    match principal {
+        Principal::Guest => None,
+        Principal::Superuser { id } => Some((SUPERUSERS_ID.into(), Arc::clone(id))),
+        Principal::Record(record) => {
+            Some((Arc::clone(&record.collection_id), Arc::clone(&record.id)))
         }
     }
 }

@@ -58,6 +58,7 @@ impl Hub {
                 () = stop.cancelled() => return,
                 Some(id) = self.departures.recv() => self.leave(&id),
                 Some(command) = self.commands.recv() => self.execute(command),
+                () = self.registry.next_end() => self.expire(),
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
                         return;
@@ -73,6 +74,14 @@ impl Hub {
         match command {
             Command::Join { address, reply } => drop(reply.send(self.join(address))),
             Command::SetTopics { request, reply } => drop(reply.send(self.set_topics(request))),
+            Command::Confirm {
+                client_id,
+                claimed,
+                proof,
+            } => {
+                self.registry
+                    .confirm(&client_id, &claimed, proof, &self.options);
+            }
         }
         self.count();
     }
@@ -101,7 +110,8 @@ impl Hub {
         if subscriber.address != request.address {
             return Err(SetTopicsError::ForeignAddress);
         }
-        if !subscriber.principal.is_guest() && subscriber.principal != request.principal {
+        let principal = subscriber.principal();
+        if !principal.is_guest() && *principal != request.principal {
             return Err(SetTopicsError::OtherPrincipal);
         }
         tracing::debug!(
@@ -112,6 +122,8 @@ impl Hub {
         );
         self.registry
             .replace(key, request.principal, request.subscriptions);
+        self.registry
+            .expect_end(key, request.expires_at, &self.options);
         Ok(())
     }
 
@@ -123,10 +135,32 @@ impl Hub {
         }
     }
 
+    /// Ends what a token gave to those whose tokens have ended.
+    fn expire(&mut self) {
+        for key in self.registry.expire(Instant::now()) {
+            self.end_stream(key, "token_expired");
+        }
+    }
+
+    fn end_stream(&mut self, key: SubscriberKey, reason: &'static str) {
+        let Some(subscriber) = self.registry.get(key) else {
+            return;
+        };
+        tracing::debug!(subscriber.id = %subscriber.id, reason, "a stream ends");
+        Metrics::count(&self.metrics.disconnects, reason);
+        self.registry.remove(key);
+        self.count();
+    }
+
     fn publish(&mut self, items: impl Iterator<Item = FeedItem>) {
         let began = Instant::now();
         let mut overrun = Vec::new();
         for item in items {
+            // Rights that have ended are gone before the next event, however busy the feed is.
+            self.expire();
+            if let FeedItem::KeysChanged(changed) = &item {
+                self.registry.forget_keys(changed);
+            }
             let delivery = Delivery {
                 registry: &self.registry,
                 access: &self.access,
@@ -135,6 +169,9 @@ impl Hub {
                 now: Timestamp::now(),
             };
             delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
+            for key in self.registry.follow(&item) {
+                self.end_stream(key, "auth_unknown");
+            }
         }
         self.let_go(overrun);
         self.metrics

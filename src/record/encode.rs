@@ -3,13 +3,15 @@
 use super::text::write_string;
 use super::value::write_value;
 use crate::catalog::{Collection, RecordKey};
-use crate::event::{ChangeEvent, RecordId, RowImage};
+use crate::event::{ChangeEvent, RowImage};
 
 /// Which fields are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Visibility {
-    /// All but hidden ones.
+    /// All but hidden ones, and the email of an auth record only if it wants to be seen.
     Plain,
+    /// All but hidden ones: what a record of an auth collection sees of itself.
+    Own,
     /// All.
     Full,
 }
@@ -18,13 +20,30 @@ pub enum Visibility {
 pub fn encode_change(event: &ChangeEvent, visibility: Visibility) -> Vec<u8> {
     let record = Record {
         collection: &event.collection,
-        id: &event.id,
+        id: &event.id.0,
         image: event.shown(),
     };
     let mut out = Vec::with_capacity(record.image.json().len() + 192);
     out.extend_from_slice(br#"{"record":"#);
     record.write(&mut out, visibility);
     write_action(&mut out, event.action.as_str());
+    out
+}
+
+/// One record by itself, on one line.
+pub fn encode_record(
+    collection: &Collection,
+    id: &str,
+    image: &RowImage,
+    visibility: Visibility,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(image.json().len() + 128);
+    let record = Record {
+        collection,
+        id,
+        image,
+    };
+    record.write(&mut out, visibility);
     out
 }
 
@@ -50,7 +69,7 @@ fn write_action(out: &mut Vec<u8>, action: &str) {
 /// One record, about to be written.
 struct Record<'e> {
     collection: &'e Collection,
-    id: &'e RecordId,
+    id: &'e str,
     image: &'e RowImage,
 }
 
@@ -73,17 +92,32 @@ impl Record<'_> {
     }
 
     fn shows(&self, key: RecordKey, visibility: Visibility) -> bool {
-        match (key, visibility) {
-            (RecordKey::Field(index), Visibility::Plain) => !self.collection.fields[index].hidden,
-            _ => true,
+        let RecordKey::Field(index) = key else {
+            return true;
+        };
+        match visibility {
+            Visibility::Plain => !self.collection.fields[index].hidden && !self.keeps_back(index),
+            Visibility::Own => !self.collection.fields[index].hidden,
+            Visibility::Full => true,
         }
+    }
+
+    /// Whether the field is an email that its owner does not want to be seen.
+    fn keeps_back(&self, index: usize) -> bool {
+        let Some(auth) = &self.collection.auth else {
+            return false;
+        };
+        let seen = auth
+            .email_visibility
+            .and_then(|flag| self.image.value(flag));
+        auth.email == Some(index) && seen.is_none_or(|seen| seen.trim_ascii() != "true")
     }
 
     fn write_member(&self, out: &mut Vec<u8>, key: RecordKey) {
         match key {
             RecordKey::CollectionId => write_string(out, &self.collection.id),
             RecordKey::CollectionName => write_string(out, &self.collection.name),
-            RecordKey::Id => write_string(out, &self.id.0),
+            RecordKey::Id => write_string(out, self.id),
             RecordKey::Field(index) => {
                 let kind = &self.collection.fields[index].kind;
                 write_value(out, kind, self.image.value(index));

@@ -11,5 +11,5 @@ mod number;
 mod text;
 mod value;
 
-pub use encode::{Visibility, encode_change, encode_gap};
+pub use encode::{Visibility, encode_change, encode_gap, encode_record};
 pub(crate) use value::write_value;

@@ -35,7 +35,9 @@ async fn a_token_proves_its_superuser_until_the_keys_change() {
         id: id.as_str().into(),
     };
     for header in [first.token.clone(), format!("bearer {}", second.token)] {
-        assert_eq!(authenticator.authenticate(Some(&header)).await, superuser);
+        let proof = authenticator.authenticate(Some(&header)).await;
+        assert_eq!(proof.principal, superuser);
+        assert!(proof.expires_at.is_some());
     }
     for broken in [
         "update rowcast.superusers set token_key = 'another'",
@@ -76,12 +78,16 @@ async fn what_is_no_token_and_a_database_that_does_not_answer_make_a_guest() {
         Some("nonsense"),
         Some("a.b.c"),
     ] {
-        assert!(here.authenticate(header).await.is_guest(), "{header:?}");
+        assert!(
+            here.authenticate(header).await.principal.is_guest(),
+            "{header:?}"
+        );
     }
     let tampered = format!("{}x", &token[..token.len() - 1]);
     assert!(
         here.authenticate(Some(&format!("Token {token}")))
             .await
+            .principal
             .is_guest()
     );
     assert!(here.principal(&tampered).await.is_guest());

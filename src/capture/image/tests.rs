@@ -33,6 +33,7 @@ fn collection(fields: &[&str], key_fields: &[usize]) -> Collection {
             view: Rule::Public,
         },
         column_orders: Vec::new(),
+        auth: None,
         record_order: RecordOrder::default(),
     }
 }

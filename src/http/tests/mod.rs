@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::{HttpOptions, Neighbours, router};
-use crate::auth::{Authenticate, Principal};
+use crate::auth::{Authenticate, Login, Principal, Proof};
 use crate::hub::fake::FakeHub;
 use crate::telemetry::{HealthReporter, Metrics, health};
 
@@ -57,6 +57,7 @@ impl Edge {
         let neighbours = Neighbours {
             hub: hub.handle.clone(),
             authenticator: Arc::new(RootOnly),
+            login: Login::of_nobody(),
             health: monitor,
             metrics: metrics.clone(),
         };
@@ -112,13 +113,13 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Re
 struct RootOnly;
 
 impl Authenticate for RootOnly {
-    fn authenticate<'a>(&'a self, authorization: Option<&'a str>) -> BoxFuture<'a, Principal> {
+    fn authenticate<'a>(&'a self, authorization: Option<&'a str>) -> BoxFuture<'a, Proof> {
         let principal = match authorization {
             Some("root") => root(),
             Some("panic") => panic!("asked to"),
             _ => Principal::Guest,
         };
-        std::future::ready(principal).boxed()
+        std::future::ready(principal.into()).boxed()
     }
 }
 

@@ -32,6 +32,7 @@ fn collection(list: Option<&str>, fields: &[&str]) -> Arc<Collection> {
         fields: fields.iter().map(field).collect(),
         key_fields: vec![0],
         partitioned: false,
+        auth: None,
         column_orders: Vec::new(),
         rules: Rules {
             list: Rule::Locked,

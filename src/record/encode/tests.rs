@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::{CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName};
 use crate::event::Action;
+use crate::event::RecordId;
 
 use FieldKind::{Bool, Date, Json, Number, Text};
 
@@ -48,6 +49,7 @@ fn collection(fields: Vec<Field>) -> Arc<Collection> {
             view: Rule::Public,
         },
         column_orders: Vec::new(),
+        auth: None,
         record_order: RecordOrder::default(),
     })
 }
@@ -74,6 +76,7 @@ fn encode(fields: Vec<Field>, values: &[Option<&str>], visibility: Visibility) -
         id: RecordId("r1".into()),
         old: None,
         new: Some(image(values)),
+        transaction: None,
         position: None,
     };
     String::from_utf8(encode_change(&event, visibility)).expect("JSON is text")
@@ -136,6 +139,7 @@ fn a_delete_shows_the_last_row_and_an_update_the_new_one() {
             id: RecordId("line\nbreak \"".into()),
             old,
             new,
+            transaction: None,
             position: None,
         };
         let line = encode_change(&event, Visibility::Plain);

@@ -33,6 +33,7 @@ pub(super) fn collection_of(fields: &[(&str, FieldKind)]) -> Collection {
         fields: fields.iter().map(field).collect(),
         key_fields: vec![0],
         partitioned: false,
+        auth: None,
         column_orders: Vec::new(),
         rules: Rules {
             list: Rule::Public,

@@ -100,6 +100,7 @@ proptest! {
             id: RecordId(id.as_str().into()),
             old: None,
             new: Some(image(&values)),
+            transaction: None,
             position: None,
         };
         for visibility in [Visibility::Plain, Visibility::Full] {

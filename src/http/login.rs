@@ -1,0 +1,112 @@
+//! Logging in, and the token that comes of it (contract, sections 6.3 and 6.4).
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::address::ClientAddress;
+use super::errors::{ApiError, JsonLine};
+use super::login_form::LoginForm;
+use super::picker::Picker;
+use super::room::Room;
+use crate::auth::{LoggedIn, LoginRecord};
+use crate::record::{Visibility, encode_record};
+
+/// `POST /api/collections/{nameOrId}/auth-with-password`.
+pub(super) async fn with_password(
+    State(room): State<Room>,
+    Path(collection): Path<String>,
+    ClientAddress(address): ClientAddress,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if !room.login_limit.admits(address) {
+        return Err(ApiError::too_many_requests());
+    }
+    let answer = log_in(&room, &collection, request);
+    let answer = timeout(room.options.request_timeout, answer).await;
+    answer.map_err(|_| ApiError::overloaded())?
+}
+
+async fn log_in(room: &Room, collection: &str, request: Request) -> Result<Response, ApiError> {
+    let login = &room.neighbours.login;
+    let door = login.door(collection).await?;
+    let fields = door.identity_fields();
+    if fields.is_empty() {
+        return Err(crate::auth::LoginError::PasswordDisabled.into());
+    }
+    let picker = Picker::of(request.uri().query());
+    let form = LoginForm::read(request, room.options.body_bytes_max).await?;
+    form.validate(fields)?;
+    let only = Some(&*form.identity_field).filter(|field| !field.is_empty());
+    let logged_in = login.with_password(&door, &form.identity, &form.password, only);
+    Ok(answer(logged_in.await?, picker.as_ref()))
+}
+
+/// `POST /api/collections/{nameOrId}/auth-refresh`.
+pub(super) async fn refresh(
+    State(room): State<Room>,
+    Path(collection): Path<String>,
+    parts: Parts,
+) -> Result<Response, ApiError> {
+    let authorization = parts.headers.get(AUTHORIZATION);
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    let login = &room.neighbours.login;
+    let refreshed = async {
+        let door = login.door(&collection).await?;
+        login.refresh(&door, authorization).await
+    };
+    let refreshed = timeout(room.options.request_timeout, refreshed).await;
+    let refreshed = refreshed.map_err(|_| ApiError::overloaded())??;
+    Ok(answer(refreshed, Picker::of(parts.uri.query()).as_ref()))
+}
+
+/// `GET /api/collections/{nameOrId}/auth-methods`: what may be logged in with. Of PocketBase's
+/// ways there is the password.
+pub(super) async fn methods(
+    State(room): State<Room>,
+    Path(collection): Path<String>,
+    parts: Parts,
+) -> Result<Response, ApiError> {
+    let door = room.neighbours.login.door(&collection);
+    let door = timeout(room.options.request_timeout, door).await;
+    let door = door.map_err(|_| ApiError::overloaded())??;
+    let fields: Vec<&str> = door.identity_fields().iter().map(|name| &**name).collect();
+    let methods = json!({
+        "authProviders": [],
+        "emailPassword": fields.contains(&"email"),
+        "mfa": { "duration": 0, "enabled": false },
+        "oauth2": { "enabled": false, "providers": [] },
+        "otp": { "duration": 0, "enabled": false },
+        "password": { "enabled": !fields.is_empty(), "identityFields": fields },
+        "usernamePassword": fields.contains(&"username"),
+    });
+    Ok(match Picker::of(parts.uri.query()) {
+        Some(picker) => JsonLine(picker.pick(&methods)).into_response(),
+        None => JsonLine(methods).into_response(),
+    })
+}
+
+fn answer(logged_in: LoggedIn, picker: Option<&Picker>) -> Response {
+    let record = match logged_in.record {
+        LoginRecord::Superuser(json) => json.into_bytes(),
+        LoginRecord::Row {
+            collection,
+            id,
+            image,
+        } => encode_record(&collection, &id, &image, Visibility::Own),
+    };
+    let mut json = br#"{"record":"#.to_vec();
+    json.extend_from_slice(&record);
+    json.extend_from_slice(br#","token":"#);
+    json.extend_from_slice(Value::from(logged_in.token).to_string().as_bytes());
+    json.extend_from_slice(b"}");
+    let picked = picker.and_then(|picker| {
+        let whole: Value = serde_json::from_slice(&json).ok()?;
+        Some(JsonLine(picker.pick(&whole)).into_response())
+    });
+    json.push(b'\n');
+    picked.unwrap_or_else(|| ([(CONTENT_TYPE, "application/json")], json).into_response())
+}
