@@ -26,7 +26,12 @@ comment on column rowcast.changes.op is
     'C: the catalog or the policy changed. R: a slot was emptied, new tells which transactions it held.';
 
 -- Keys for signing reach running servers with the next token; a new one must reach open streams too.
-create trigger catalog_changed after insert or update or delete or truncate on rowcast.secrets
+-- The superusers' has marks of its own, below.
+create trigger secret_added after insert on rowcast.secrets
+    for each row when (new.name like 'auth\_token.%') execute function rowcast.catalog_changed();
+create trigger secret_changed after update or delete on rowcast.secrets
+    for each row when (old.name like 'auth\_token.%') execute function rowcast.catalog_changed();
+create trigger secrets_gone after truncate on rowcast.secrets
     for each statement execute function rowcast.catalog_changed();
 
 -- Superusers stand in no attached table, so their keys have marks of their own: K with the superuser's
@@ -54,6 +59,11 @@ end $$;
 comment on function rowcast.superuser_secret_changed() is 'Row trigger: open streams of all superusers are guests'' from now on.';
 create trigger keys_changed after update or delete on rowcast.secrets
     for each row when (old.name = 'superusers.auth_token') execute function rowcast.superuser_secret_changed();
+
+create trigger keys_gone after truncate on rowcast.secrets
+    for each statement execute function rowcast.superuser_secret_changed();
+create trigger keys_gone after truncate on rowcast.superusers
+    for each statement execute function rowcast.superuser_secret_changed();
 
 -- An image without some columns; null if it has not got them all, for then one of them may stand in
 -- it under another name. The text of the other values and their order stay as they are.

@@ -412,6 +412,8 @@ async fn a_superuser_without_its_key_is_a_guest_at_once() {
         "update rowcast.superusers set token_key = 'another'",
         "delete from rowcast.superusers",
         "update rowcast.secrets set value = 'another' where name = 'superusers.auth_token'",
+        "truncate rowcast.superusers",
+        "truncate rowcast.secrets",
     ] {
         let lifetime = Duration::from_secs(60);
         let root = rowcast::auth::issue_superuser_token(&site.admin, "root@x.org", lifetime).await;
