@@ -75,16 +75,16 @@ async fn own_cluster(fsync: bool) -> (Cluster, String) {
     (cluster, url)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_postgres_under_load_loses_nothing() {
-    let (mut cluster, url) = own_cluster(false).await;
+/// Hurts a server of our own three times while six writers are at work; nothing may be lost.
+async fn nothing_is_lost_when(fsync: bool, seed: u64, hurt: fn(&Cluster)) {
+    let (mut cluster, url) = own_cluster(fsync).await;
     let server = Server::start_with(patient(options(&url))).await;
     let mut stream = server.subscribe(&["ledger/*"]).await;
-    let writers = Writers::start(&url, 6, 3);
+    let writers = Writers::start(&url, 6, seed);
     for _ in 0..3 {
         writers.commit(100).await;
         cluster = spawn_blocking(move || {
-            cluster.restart().expect("a restart");
+            hurt(&cluster);
             cluster
         })
         .await
@@ -99,31 +99,20 @@ async fn a_restart_of_postgres_under_load_loses_nothing() {
     replay.equals_table(&client).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_postgres_under_load_loses_nothing() {
+    nothing_is_lost_when(false, 3, |cluster| cluster.restart().expect("a restart")).await;
+}
+
 /// Crash recovery takes back what was not on disk and gives its transaction ids to others; commits
 /// here wait for the disk, so that nothing delivered can be taken back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_of_postgres_under_load_loses_nothing() {
-    let (mut cluster, url) = own_cluster(true).await;
-    let server = Server::start_with(patient(options(&url))).await;
-    let mut stream = server.subscribe(&["ledger/*"]).await;
-    let writers = Writers::start(&url, 6, 4);
-    for _ in 0..3 {
-        writers.commit(100).await;
-        cluster = spawn_blocking(move || {
-            cluster.kill().expect("a kill");
-            cluster.start_again().expect("a new start");
-            cluster
-        })
-        .await
-        .unwrap();
-    }
-    writers.commit(100).await;
-    writers.stop().await;
-    let client = client(&url).await;
-    ledger::finish(&client).await;
-    let mut replay = Replay::default();
-    replay.read_to_end(&mut stream).await;
-    replay.equals_table(&client).await;
+    nothing_is_lost_when(true, 4, |cluster| {
+        cluster.kill().expect("a kill");
+        cluster.start_again().expect("a new start");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
