@@ -517,6 +517,9 @@ begin
     else
         if present.name <> wanted.name then
             update rowcast.casbin_rule set v1 = wanted.name where ptype = 'p' and v1 = present.name;
+            -- Records of an auth collection stand in the policy under its name: as <name>/<id>.
+            update rowcast.casbin_rule set v0 = wanted.name || substr(v0, length(present.name) + 1)
+            where ptype in ('p', 'g') and starts_with(v0, present.name || '/');
             done := done || format('renamed %s to %s', present.name, wanted.name);
         end if;
         if present.hidden <> wanted.hidden then

@@ -82,6 +82,30 @@ async fn a_changed_policy_takes_effect_with_the_next_change() {
     }
 }
 
+/// A denial for one person must not open because the collection they are in is called otherwise.
+#[tokio::test]
+async fn a_renamed_collection_takes_its_records_rules_and_roles_along() {
+    let (_database, client) = locked().await;
+    client
+        .batch_execute(
+            "insert into rowcast.casbin_rule (ptype, v0, v1, v2, v4) values
+                ('p', 'posts/7', '*', '*', 'deny'), ('p', 'posts_old/7', 'notes', 'list', 'allow');
+             insert into rowcast.casbin_rule (ptype, v0, v1) values ('g', 'posts/7', 'role:x'), ('g', 'notes/7', 'role:x');
+             select rowcast.attach('posts', name => 'articles');",
+        )
+        .await
+        .unwrap();
+    let rows = client
+        .query("select v0 from rowcast.casbin_rule order by id", &[])
+        .await
+        .unwrap();
+    let subjects: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        subjects,
+        ["articles/7", "posts_old/7", "articles/7", "notes/7"]
+    );
+}
+
 #[tokio::test]
 async fn what_a_transaction_writes_after_it_locked_a_collection_is_not_seen() {
     let (database, client) = locked().await;
