@@ -4,7 +4,7 @@
 //! sleeps. Awake, the reader polls; when nothing has come for a while it asks writers to ring, goes on
 //! reading until every transaction has ended that might not have been asked, and only then waits. The
 //! argument why no wake-up is lost stands with `rowcast.fall_asleep()` in `migrations/V2__capture.sql`;
-//! `tests/it/capture_bell.rs` tries to break it.
+//! `tests/it/bell.rs` tries to break it.
 
 use std::time::Duration;
 
