@@ -1,8 +1,12 @@
 //! What happened: one committed change to one record, and where it stands in the log.
 
+mod image;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use image::{ImageError, ParsedImage, parse_image, record_id};
 
 use crate::catalog::Collection;
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::image::{ImageError, parse_image, record_id};
 use crate::catalog::Collection;
-use crate::event::{Action, ChangeEvent, RecordId, RowImage};
+use crate::event::{Action, ChangeEvent, ImageError, RecordId, RowImage, parse_image, record_id};
 
 /// What a trigger noted of one row.
 #[derive(Debug, Clone)]

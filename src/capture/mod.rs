@@ -11,7 +11,6 @@ mod bell;
 mod cascade;
 mod cursor;
 mod error;
-mod image;
 mod nested;
 mod reader;
 mod retention;

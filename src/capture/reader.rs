@@ -15,13 +15,13 @@ use super::assemble::{Assembler, Noted, Row};
 use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
-use super::image::{parse_image, record_id};
 use super::nested::Nested;
 use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, parse_image,
+    record_id,
 };
 use crate::telemetry::Metrics;
 

@@ -7,12 +7,12 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::{RecordId, RowImage};
 use crate::catalog::{Collection, Field, FieldKind};
-use crate::event::{RecordId, RowImage};
 
 /// A row image, and whether it has the shape the catalog knows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ParsedImage {
+pub struct ParsedImage {
     /// The row.
     pub image: RowImage,
     /// Whether its columns are exactly the collection's fields in their order. If not, the table
@@ -25,21 +25,37 @@ pub(super) struct ParsedImage {
 
 /// Why a row image could not be understood. Never holds a value of the row.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ImageError {
+pub enum ImageError {
+    /// It is no JSON object.
     #[error("the row image is not a JSON object")]
     Malformed(#[source] serde_json::Error),
+    /// It is longer than places in it can be told.
     #[error(
         "the row image has {bytes} bytes, more than the {} that can be handled",
         u32::MAX
     )]
-    TooLarge { bytes: usize },
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// A column of the key is not there.
     #[error("the row image lacks the key column {column:?}")]
-    KeyMissing { column: String },
+    KeyMissing {
+        /// Which.
+        column: String,
+    },
+    /// A column of the key has no value.
     #[error("the key column {column:?} is NULL")]
-    KeyNull { column: String },
+    KeyNull {
+        /// Which.
+        column: String,
+    },
+    /// A column of the key has a value that cannot be read.
     #[error("the value of the key column {column:?} is not valid JSON")]
     KeyMalformed {
+        /// Which.
         column: String,
+        /// What is wrong with it.
         #[source]
         source: serde_json::Error,
     },
@@ -51,10 +67,7 @@ pub(super) enum ImageError {
 ///
 /// # Errors
 /// If `json` is not a JSON object or too large.
-pub(super) fn parse_image(
-    json: Box<str>,
-    collection: &Collection,
-) -> Result<ParsedImage, ImageError> {
+pub fn parse_image(json: Box<str>, collection: &Collection) -> Result<ParsedImage, ImageError> {
     if u32::try_from(json.len()).is_err() {
         return Err(ImageError::TooLarge { bytes: json.len() });
     }
@@ -104,7 +117,7 @@ fn looks_like(value: &str, kind: &FieldKind) -> bool {
 ///
 /// # Errors
 /// If a key column is missing or NULL.
-pub(super) fn record_id(image: &RowImage, collection: &Collection) -> Result<RecordId, ImageError> {
+pub fn record_id(image: &RowImage, collection: &Collection) -> Result<RecordId, ImageError> {
     if let &[only] = collection.key_fields.as_slice() {
         let text = key_text(image, collection, only)?;
         return Ok(RecordId(text.into()));
