@@ -127,30 +127,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::catalog::{Collection, RecordOrder, Rule, Rules, TableName};
+    use crate::catalog::Collection;
     use crate::event::Action;
 
     fn change(id: &str, old: &str, new: &str) -> ChangeEvent {
-        let collection = Collection {
-            key: CollectionKey(1),
-            policy: Arc::default(),
-            id: "rwc_1".into(),
-            name: "posts".into(),
-            table: TableName {
-                schema: "public".into(),
-                table: "posts".into(),
-            },
-            fields: Vec::new(),
-            key_fields: Vec::new(),
-            partitioned: false,
-            auth: None,
-            column_orders: Vec::new(),
-            rules: Rules {
-                list: Rule::Public,
-                view: Rule::Public,
-            },
-            record_order: RecordOrder::default(),
-        };
+        let collection = Collection::new(CollectionKey(1), "posts", Vec::new());
         let image = |text: &str| (text != "-").then(|| RowImage::new(text.into(), Box::default()));
         let (old, new) = (image(old), image(new));
         let action = match (&old, &new) {

@@ -1,5 +1,6 @@
 //! A collection: one table offered as a feed, and what is known of its columns.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,10 +34,46 @@ pub struct Collection {
     pub column_orders: Vec<Vec<usize>>,
     /// What is written about everybody, to be shown; decisions are the policy's.
     pub rules: Rules,
+    /// Names that were declared for paths, such as `tags` for `post_tags_via_post.tag`. None is the
+    /// name of a field.
+    pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     /// How its records prove who they are; `None` unless it is an auth collection.
     pub auth: Option<AuthSettings>,
     /// In which order its records are written; `RecordOrder::default()`.
     pub record_order: RecordOrder,
+}
+
+impl Collection {
+    /// A collection that nobody may see, keyed by its first field; for tests and benchmarks. The
+    /// server's own are read from the database.
+    pub fn new(key: CollectionKey, name: &str, fields: Vec<Field>) -> Self {
+        Self {
+            key,
+            id: format!("rwc_{}", key.0).into(),
+            policy: Arc::default(),
+            name: name.into(),
+            table: TableName {
+                schema: "public".to_owned(),
+                table: name.to_owned(),
+            },
+            fields,
+            key_fields: vec![0],
+            partitioned: false,
+            column_orders: Vec::new(),
+            rules: Rules {
+                list: Rule::Locked,
+                view: Rule::Locked,
+            },
+            aliases: BTreeMap::new(),
+            auth: None,
+            record_order: RecordOrder::default(),
+        }
+    }
+
+    /// The position of the field with this name.
+    pub fn field(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| &*field.name == name)
+    }
 }
 
 /// What makes a collection an auth collection.
@@ -99,6 +136,71 @@ pub struct Field {
     pub kind: FieldKind,
     /// Whether only superusers see it.
     pub hidden: bool,
+    /// The type of the column; of an array, that of its elements.
+    pub column_type: ColumnType,
+    /// Whose key it holds, from a foreign key or declared; of an array, each element.
+    pub relation: Option<Relation>,
+    /// Whether no two rows have the same value, by a unique index over this column alone.
+    pub unique: bool,
+}
+
+impl Field {
+    /// A field that is shown to everybody, has no index and points nowhere.
+    pub fn new(name: &str, kind: FieldKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            hidden: false,
+            column_type: ColumnType::default(),
+            relation: None,
+            unique: false,
+        }
+    }
+
+    /// Whether it holds several values.
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, FieldKind::Array(_))
+    }
+}
+
+/// A column's type in SQL, and how a text can be compared with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnType {
+    /// As `format_type` writes it, qualified where need be; can stand behind `::` as it is.
+    pub sql: Arc<str>,
+    /// Which texts it can hold.
+    pub class: TypeClass,
+}
+
+impl Default for ColumnType {
+    fn default() -> Self {
+        Self {
+            sql: "text".into(),
+            class: TypeClass::Text,
+        }
+    }
+}
+
+/// Which texts are values of a type. Domains are what they stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypeClass {
+    /// `int2`, `int4`, `int8`.
+    Integer,
+    /// `uuid`.
+    Uuid,
+    /// `text`, `varchar`, `bpchar`, `name`: every text, and equal texts are equal.
+    Text,
+    /// All others.
+    Other,
+}
+
+/// Where a field points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// The collection of the records it names.
+    pub collection: CollectionKey,
+    /// The field there that has the same value: its key, or what a foreign key refers to.
+    pub field: Arc<str>,
 }
 
 /// How a column's values are written in a record (contract, section 4.4).

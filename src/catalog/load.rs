@@ -1,6 +1,6 @@
 //! Reads the catalog from the database, in one snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -168,11 +168,10 @@ impl Columns {
         let fields: Vec<Field> = columns
             .iter()
             .map(|column| Field {
-                name: column.name.as_str().into(),
-                kind: self.types.field_kind(column.type_oid),
                 hidden: hidden.contains(&column.name)
                     || hidden_attnums.contains(&column.attnum)
                     || hidden_unknown && !key_columns.contains(&column.attnum),
+                ..Field::new(&column.name, self.types.field_kind(column.type_oid))
             })
             .collect();
         let key_fields = key_columns
@@ -205,6 +204,7 @@ impl Columns {
                 list: rule(row.try_get("list_rule")?),
                 view: rule(row.try_get("view_rule")?),
             },
+            aliases: BTreeMap::new(),
             auth,
             record_order: RecordOrder::default(),
         }))

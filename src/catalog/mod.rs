@@ -14,7 +14,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use collection::{
-    AuthSettings, Collection, CollectionKey, Field, FieldKind, Rule, Rules, TableName,
+    AuthSettings, Collection, CollectionKey, ColumnType, Field, FieldKind, Relation, Rule, Rules,
+    TableName, TypeClass,
 };
 pub use load::{LoadError, load};
 pub use record_order::{RecordKey, RecordOrder};
@@ -23,6 +24,7 @@ pub use record_order::{RecordKey, RecordOrder};
 #[derive(Debug, Default)]
 pub struct Catalog {
     collections: HashMap<CollectionKey, Arc<Collection>>,
+    by_name: HashMap<Arc<str>, CollectionKey>,
     /// By parent: whose rows go when the parent's do.
     followers: HashMap<CollectionKey, HashSet<CollectionKey>>,
 }
@@ -30,12 +32,17 @@ pub struct Catalog {
 impl Catalog {
     /// Builds a catalog of these collections.
     pub fn new(collections: impl IntoIterator<Item = Collection>) -> Self {
-        let collections = collections
+        let collections: HashMap<_, _> = collections
             .into_iter()
             .map(|collection| (collection.key, Arc::new(collection)))
             .collect();
+        let by_name = collections
+            .values()
+            .map(|collection| (Arc::clone(&collection.name), collection.key))
+            .collect();
         Self {
             collections,
+            by_name,
             followers: HashMap::new(),
         }
     }
@@ -66,6 +73,11 @@ impl Catalog {
     /// The collection whose changes are logged under `key`.
     pub fn get(&self, key: CollectionKey) -> Option<&Arc<Collection>> {
         self.collections.get(&key)
+    }
+
+    /// The collection of this name.
+    pub fn find(&self, name: &str) -> Option<&Arc<Collection>> {
+        self.get(*self.by_name.get(name)?)
     }
 
     /// All collections, in no particular order.

@@ -1,40 +1,20 @@
 //! Parsing of images and ids.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::catalog::{CollectionKey, FieldKind, RecordOrder, Rule, Rules, TableName};
+use crate::catalog::{CollectionKey, FieldKind};
 
 fn collection(fields: &[&str], key_fields: &[usize]) -> Collection {
+    let field = |name: &&str| Field::new(name, FieldKind::Text);
     Collection {
-        key: CollectionKey(1),
-        id: "pbc_1".into(),
-        policy: Arc::default(),
-        name: "posts".into(),
-        table: TableName {
-            schema: "public".into(),
-            table: "posts".into(),
-        },
-        fields: fields
-            .iter()
-            .map(|name| Field {
-                name: Arc::from(*name),
-                kind: FieldKind::Text,
-                hidden: false,
-            })
-            .collect(),
         key_fields: key_fields.to_vec(),
-        partitioned: false,
-        rules: Rules {
-            list: Rule::Public,
-            view: Rule::Public,
-        },
-        column_orders: Vec::new(),
-        auth: None,
-        record_order: RecordOrder::default(),
+        ..Collection::new(
+            CollectionKey(1),
+            "posts",
+            fields.iter().map(field).collect(),
+        )
     }
 }
 

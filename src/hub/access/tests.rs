@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::*;
-use crate::catalog::{CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName};
+use crate::catalog::{CollectionKey, Field, FieldKind};
 use crate::event::{RecordId, RowImage};
 use crate::hub::filter::Filter;
 use crate::policy::{Policy, PolicyRows};
@@ -12,33 +12,17 @@ use crate::topic::Options;
 /// A collection whose list rule is this one; `None` locks it. The view rule is locked.
 fn collection(list: Option<&str>, fields: &[&str]) -> Arc<Collection> {
     let field = |name: &&str| Field {
-        name: (*name).into(),
-        kind: FieldKind::Text,
         hidden: name.starts_with("secret"),
+        ..Field::new(name, FieldKind::Text)
     };
     let rules: Vec<_> = list
         .map(|rule| ("posts", "list", rule))
         .into_iter()
         .collect();
+    let fields = fields.iter().map(field).collect();
     Arc::new(Collection {
-        key: CollectionKey(1),
         policy: Arc::new(Policy::new(PolicyRows::for_everybody(&rules))),
-        id: "pbc_1".into(),
-        name: "posts".into(),
-        table: TableName {
-            schema: "public".into(),
-            table: "posts".into(),
-        },
-        fields: fields.iter().map(field).collect(),
-        key_fields: vec![0],
-        partitioned: false,
-        auth: None,
-        column_orders: Vec::new(),
-        rules: Rules {
-            list: Rule::Locked,
-            view: Rule::Locked,
-        },
-        record_order: RecordOrder::default(),
+        ..Collection::new(CollectionKey(1), "posts", fields)
     })
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::{CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName};
+use crate::catalog::{CollectionKey, Field, FieldKind};
 use crate::event::Action;
 use crate::event::RecordId;
 
@@ -17,11 +17,7 @@ fn array(element: FieldKind) -> FieldKind {
 }
 
 fn field(name: &str, kind: FieldKind) -> Field {
-    Field {
-        name: name.into(),
-        kind,
-        hidden: false,
-    }
+    Field::new(name, kind)
 }
 
 fn hidden(name: &str, kind: FieldKind) -> Field {
@@ -33,24 +29,8 @@ fn hidden(name: &str, kind: FieldKind) -> Field {
 
 fn collection(fields: Vec<Field>) -> Arc<Collection> {
     Arc::new(Collection {
-        key: CollectionKey(1),
         id: "pbc_1".into(),
-        policy: Arc::default(),
-        name: "posts".into(),
-        table: TableName {
-            schema: "public".into(),
-            table: "posts".into(),
-        },
-        fields,
-        key_fields: vec![0],
-        partitioned: false,
-        rules: Rules {
-            list: Rule::Public,
-            view: Rule::Public,
-        },
-        column_orders: Vec::new(),
-        auth: None,
-        record_order: RecordOrder::default(),
+        ..Collection::new(CollectionKey(1), "posts", fields)
     })
 }
 

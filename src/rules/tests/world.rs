@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::catalog::{
-    Collection, CollectionKey, Field, FieldKind, RecordOrder, Rule, Rules, TableName,
-};
+use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
 use crate::event::{RecordId, RowImage};
 use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Undecidable};
 
@@ -17,30 +15,11 @@ pub(super) fn list(element: FieldKind) -> FieldKind {
 
 pub(super) fn collection_of(fields: &[(&str, FieldKind)]) -> Collection {
     let field = |(name, kind): &(&str, FieldKind)| Field {
-        name: (*name).into(),
-        kind: kind.clone(),
         hidden: name.starts_with("secret"),
+        ..Field::new(name, kind.clone())
     };
-    Collection {
-        key: CollectionKey(1),
-        policy: std::sync::Arc::default(),
-        id: "pbc_1".into(),
-        name: "posts".into(),
-        table: TableName {
-            schema: "public".into(),
-            table: "posts".into(),
-        },
-        fields: fields.iter().map(field).collect(),
-        key_fields: vec![0],
-        partitioned: false,
-        auth: None,
-        column_orders: Vec::new(),
-        rules: Rules {
-            list: Rule::Public,
-            view: Rule::Public,
-        },
-        record_order: RecordOrder::default(),
-    }
+    let fields = fields.iter().map(field).collect();
+    Collection::new(CollectionKey(1), "posts", fields)
 }
 
 pub(super) fn collection() -> Collection {

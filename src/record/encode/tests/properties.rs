@@ -90,7 +90,7 @@ proptest! {
         let mut fields = Vec::new();
         let mut texts = Vec::new();
         for (name, (kind, value, pretty, is_hidden)) in &row {
-            fields.push(Field { name: name.as_str().into(), kind: kind.clone(), hidden: *is_hidden });
+            fields.push(Field { hidden: *is_hidden, ..field(name, kind.clone()) });
             texts.push(if *is_hidden { SECRET.to_owned() } else { text_of(value, *pretty) });
         }
         let values: Vec<_> = texts.iter().map(|text| Some(text.as_str())).collect();
