@@ -8,11 +8,15 @@ use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, parse_image, record_id};
 
-use crate::catalog::Collection;
+use crate::catalog::{Catalog, Collection};
 
 /// What capture hands to the hub, in commit order.
 #[derive(Debug, Clone)]
 pub enum FeedItem {
+    /// The catalog was loaded, at the start or because it or the policy has changed. Changes carry
+    /// their collection as they were understood; this is for whoever wants to know the newest one
+    /// before anything changes under it.
+    Catalog(Arc<Catalog>),
     /// A record changed.
     Change(Arc<ChangeEvent>),
     /// What somebody proves itself with has changed. Stands before the change itself, if that is
@@ -53,7 +57,7 @@ impl FeedItem {
     pub fn collection(&self) -> Option<&Arc<Collection>> {
         match self {
             Self::Change(event) => Some(&event.collection),
-            Self::KeysChanged(_) => None,
+            Self::Catalog(_) | Self::KeysChanged(_) => None,
             Self::Gap(gap) => Some(&gap.collection),
         }
     }

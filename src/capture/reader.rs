@@ -85,13 +85,15 @@ impl Reader {
         }
     }
 
-    /// Loads the catalog.
+    /// Loads the catalog and hands it on.
     pub(super) async fn load_catalog(&mut self) -> Result<(), SessionError> {
         let loaded = Arc::new(catalog::load(&self.database).await?);
         let before = std::mem::replace(&mut self.catalog, loaded);
         self.catalog_stale = false;
         self.tolerated.clear();
-        self.compare_secrets(&before).await
+        self.compare_secrets(&before).await?;
+        let sent = self.feed.send(FeedItem::Catalog(Arc::clone(&self.catalog)));
+        sent.await.map_err(|_| SessionError::FeedClosed)
     }
 
     /// Says that continuity is lost everywhere.

@@ -132,7 +132,10 @@ impl Registry {
             FeedItem::Gap(gap) if gap.collection.auth.is_some() => {
                 self.streams_of_all(&gap.collection.id)
             }
-            FeedItem::Change(_) | FeedItem::KeysChanged(_) | FeedItem::Gap(_) => Vec::new(),
+            FeedItem::Catalog(_)
+            | FeedItem::Change(_)
+            | FeedItem::KeysChanged(_)
+            | FeedItem::Gap(_) => Vec::new(),
         }
     }
 

@@ -57,7 +57,7 @@ impl Delivery<'_> {
     pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, &Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
-            FeedItem::KeysChanged(_) => {}
+            FeedItem::Catalog(_) | FeedItem::KeysChanged(_) => {}
             FeedItem::Gap(gap) => self.gap(gap, &mut send),
         }
     }
