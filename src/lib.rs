@@ -22,6 +22,7 @@
 //! | [`topic`] | what is asked for |
 //! | [`auth`] | who asks |
 //! | [`record`] | a row image as PocketBase's record JSON |
+//! | [`related`] | the rows of other collections that rules reach |
 //! | [`rules`] | the rule language: who may see what, said in text |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
@@ -43,6 +44,7 @@ pub mod topic;
 
 pub mod auth;
 pub mod record;
+pub mod related;
 pub mod rules;
 
 pub mod frame;

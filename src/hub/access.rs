@@ -5,13 +5,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Map;
 use tokio::time::Instant;
 
 use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
-use crate::catalog::Collection;
+use crate::catalog::{Catalog, Collection};
 use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
 use crate::record::{Visibility, encode_record};
-use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse};
+use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope};
 use crate::telemetry::Metrics;
 use crate::topic::Guard;
 
@@ -20,9 +21,23 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// The gates of the policy that the newest change was committed under.
 #[derive(Default)]
-pub(super) struct Access(RefCell<GateCache<CompiledRule>>);
+pub(super) struct Access {
+    gates: RefCell<GateCache<CompiledRule>>,
+    /// The newest catalog: what rules reach beside their own collection.
+    catalog: Arc<Catalog>,
+}
 
 impl Access {
+    /// Takes note of a newer catalog.
+    pub(super) fn set_catalog(&mut self, catalog: &Arc<Catalog>) {
+        self.catalog = Arc::clone(catalog);
+    }
+
+    /// The newest catalog.
+    pub(super) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// Whether somebody passes the rules that guard a topic, as far as they concern a row. What
     /// cannot be decided does not open, is counted, and logged now and then.
     pub(super) fn lets_pass(
@@ -72,10 +87,10 @@ impl Access {
         kind: RuleKind,
         ask: impl FnOnce(&Gate<CompiledRule>) -> T,
     ) -> T {
-        let mut gates = self.0.borrow_mut();
+        let mut gates = self.gates.borrow_mut();
         ask(
             gates.gate(&collection.policy, member, &collection.name, kind, |row| {
-                Some(CompiledRule::new(row, collection))
+                Some(CompiledRule::new(row, collection, &self.catalog))
             }),
         )
     }
@@ -89,10 +104,15 @@ struct CompiledRule {
 }
 
 impl CompiledRule {
-    fn new(row: &RuleRow, collection: &Collection) -> Self {
+    fn new(row: &RuleRow, collection: &Collection, catalog: &Catalog) -> Self {
+        let scope = Scope {
+            collection,
+            catalog,
+            auth: None,
+        };
         Self {
             collection: Arc::clone(&collection.name),
-            predicate: Predicate::compile(&row.rule, collection, RuleUse::Rule).map(Box::new),
+            predicate: Predicate::compile(&row.rule, scope, RuleUse::Rule).map(Box::new),
             logged: Cell::new(None),
         }
     }
@@ -173,12 +193,13 @@ pub(super) fn auth_values(principal: &Principal) -> Option<AuthValues> {
 }
 
 fn record_values(record: &AuthRecord) -> AuthValues {
-    let fields = match &record.values {
-        auth::AuthValues::Claims(claims) => (**claims).clone(),
+    let (fields, collection) = match &record.values {
+        auth::AuthValues::Claims(claims) => ((**claims).clone(), None),
         auth::AuthValues::Row { collection, image } => {
             let json = encode_record(collection, &record.id, image, Visibility::Full);
             // A record that cannot be read back has no values, and rules deny what they cannot see.
-            serde_json::from_slice(&json).unwrap_or_default()
+            let fields: Map<_, _> = serde_json::from_slice(&json).unwrap_or_default();
+            (fields, Some(Arc::clone(collection)))
         }
     };
     let is = |names: &[&str]| {
@@ -198,6 +219,7 @@ fn record_values(record: &AuthRecord) -> AuthValues {
         email_visibility: is(&["emailVisibility", "email_visibility"]),
         verified: is(&["verified", "email_verified"]),
         fields,
+        collection,
     }
 }
 

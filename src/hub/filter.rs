@@ -4,8 +4,8 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::catalog::{Collection, CollectionKey};
-use crate::rules::{Predicate, RequestContext, Row};
+use crate::catalog::{Catalog, Collection, CollectionKey};
+use crate::rules::{Predicate, RequestContext, Row, Scope};
 use crate::topic::Options;
 
 /// A subscription's filter, compiled for the collections it meets: those who wrote the same text
@@ -27,6 +27,7 @@ impl Filter {
         row: Row<'_>,
         options: &Options,
         request: &RequestContext<'_>,
+        catalog: &Catalog,
         superuser: bool,
     ) -> bool {
         if options.query.get("filter").is_none_or(String::is_empty) {
@@ -46,23 +47,26 @@ impl Filter {
             true => &filter.superuser,
             false => &filter.plain,
         };
-        let predicate = predicate.get_or_init(|| compiled_filter(collection, options, superuser));
+        let predicate = predicate.get_or_init(|| {
+            let scope = Scope {
+                collection,
+                catalog,
+                auth: None,
+            };
+            compiled_filter(scope, options, superuser)
+        });
         predicate
             .as_ref()
             .is_some_and(|predicate| predicate.decide(row, request) == Ok(true))
     }
 }
 
-fn compiled_filter(
-    collection: &Collection,
-    options: &Options,
-    superuser: bool,
-) -> Option<Box<Predicate>> {
-    match Predicate::of_options(&options.query, collection, superuser) {
+fn compiled_filter(scope: Scope<'_>, options: &Options, superuser: bool) -> Option<Box<Predicate>> {
+    match Predicate::of_options(&options.query, scope, superuser) {
         Ok(predicate) => predicate.map(Box::new),
         Err(error) => {
             tracing::debug!(
-                collection.name = %collection.name,
+                collection.name = %scope.collection.name,
                 error = error.summary(),
                 "a subscription's filter cannot be used, so it never fires"
             );

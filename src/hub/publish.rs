@@ -11,6 +11,7 @@ use crate::auth::{AuthRecord, Principal};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_change, encode_gap};
+use crate::related::Shelf;
 use crate::rules::{RequestContext, Row};
 use crate::telemetry::Metrics;
 use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
@@ -22,6 +23,8 @@ pub(super) struct Delivery<'a> {
     pub options: &'a HubOptions,
     pub metrics: &'a Metrics,
     pub now: Timestamp,
+    /// Rows of other collections, as far as they were fetched.
+    pub shelf: &'a Shelf,
 }
 
 /// An event's data, encoded when somebody first needs it.
@@ -184,7 +187,8 @@ impl Verdict<'_> {
 
     fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {
         let Options { query, headers, .. } = &self.group.options;
-        RequestContext::realtime(subscriber.auth.as_ref(), query, headers, self.delivery.now)
+        let Delivery { now, shelf, .. } = *self.delivery;
+        RequestContext::realtime(subscriber.auth.as_ref(), query, headers, now, shelf)
     }
 
     fn passes(&self, subscriber: &Subscriber) -> bool {
@@ -198,6 +202,13 @@ impl Verdict<'_> {
         let (collection, row) = (&self.event.collection, Row::shown(self.event));
         let superuser = subscriber.principal().is_superuser();
         access.lets_pass(&subscriber.member, self.guard, row, &request, metrics)
-            && filter.lets_pass(collection, row, options, &request, superuser)
+            && filter.lets_pass(
+                collection,
+                row,
+                options,
+                &request,
+                access.catalog(),
+                superuser,
+            )
     }
 }

@@ -16,6 +16,7 @@ use super::publish::Delivery;
 use super::registry::{Registry, SubscriberKey};
 use crate::event::FeedItem;
 use crate::frame::Frame;
+use crate::related::Shelf;
 use crate::telemetry::Metrics;
 
 /// Feed items taken in one go; between two goes commands have their turn.
@@ -27,6 +28,7 @@ pub struct Hub {
     metrics: Metrics,
     registry: Registry,
     access: Access,
+    shelf: Shelf,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -43,6 +45,7 @@ impl Hub {
             metrics,
             registry: Registry::default(),
             access: Access::default(),
+            shelf: Shelf::default(),
             commands,
             departures,
             departing,
@@ -158,8 +161,10 @@ impl Hub {
         for item in items {
             // Rights that have ended are gone before the next event, however busy the feed is.
             self.expire();
-            if let FeedItem::KeysChanged(changed) = &item {
-                self.registry.forget_keys(changed);
+            match &item {
+                FeedItem::Catalog(catalog) => self.access.set_catalog(catalog),
+                FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
+                FeedItem::Change(_) | FeedItem::Gap(_) => {}
             }
             let delivery = Delivery {
                 registry: &self.registry,
@@ -167,6 +172,7 @@ impl Hub {
                 options: &self.options,
                 metrics: &self.metrics,
                 now: Timestamp::now(),
+                shelf: &self.shelf,
             };
             delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
             for key in self.registry.follow(&item) {

@@ -1,9 +1,15 @@
 //! What a rule knows beside the row: the request, the principal's record, the clock.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+
+use super::predicate::{Row, Undecidable};
+use crate::catalog::Collection;
+use crate::related::Shelf;
 
 /// The request as rules see it.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +26,19 @@ pub struct RequestContext<'c> {
     pub context: &'c str,
     /// The moment that `@now` and its like are worked out from.
     pub now: Timestamp,
+    /// Rows of other collections, as far as they were fetched.
+    pub shelf: &'c Shelf,
+    /// Who decides about the rows that a filter reaches; without, it reaches none.
+    pub gates: Option<&'c dyn RelatedGates>,
+}
+
+/// Decides which rows of other collections a subscriber's filter may look at.
+pub trait RelatedGates: fmt::Debug {
+    /// Whether the subscriber may list the row.
+    ///
+    /// # Errors
+    /// If that cannot be said (yet).
+    fn may_list(&self, row: Row<'_>) -> Result<bool, Undecidable>;
 }
 
 impl<'c> RequestContext<'c> {
@@ -29,6 +48,7 @@ impl<'c> RequestContext<'c> {
         query: &'c BTreeMap<String, String>,
         headers: &'c BTreeMap<String, String>,
         now: Timestamp,
+        shelf: &'c Shelf,
     ) -> Self {
         Self {
             auth,
@@ -37,12 +57,14 @@ impl<'c> RequestContext<'c> {
             method: "GET",
             context: "realtime",
             now,
+            shelf,
+            gates: None,
         }
     }
 }
 
 /// The values behind `@request.auth`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AuthValues {
     /// The record's id; never empty.
     pub id: String,
@@ -59,4 +81,6 @@ pub struct AuthValues {
     /// All other fields of the record, or claims of the token, in the formats of a record. Members
     /// with the names of the above are not looked at.
     pub fields: Map<String, Value>,
+    /// The record's collection, which says what its fields point to; `None` of foreign tokens.
+    pub collection: Option<Arc<Collection>>,
 }

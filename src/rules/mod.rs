@@ -28,7 +28,7 @@ mod tests;
 mod text;
 mod value;
 
-pub use context::{AuthValues, RequestContext};
+pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
-pub use predicate::{Predicate, Row, RuleUse, Undecidable};
+pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;

@@ -12,8 +12,19 @@ use super::evaluate::Evaluation;
 use super::parser;
 use super::program::{Join, Needs, Node};
 use super::resolve::Names;
-use crate::catalog::{Collection, CollectionKey};
-use crate::event::{ChangeEvent, RecordId, RowImage};
+use crate::catalog::{Catalog, Collection, CollectionKey};
+use crate::event::{Action, ChangeEvent, RecordId, RowImage};
+
+/// What a text may speak of.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'s> {
+    /// The collection it is about.
+    pub collection: &'s Collection,
+    /// All collections, for those it reaches.
+    pub catalog: &'s Catalog,
+    /// The collection of whoever asks; `None` for guests, superusers and holders of foreign tokens.
+    pub auth: Option<&'s Collection>,
+}
 
 /// Who wrote a text, which decides what it may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +46,8 @@ pub struct Row<'r> {
     pub id: &'r RecordId,
     /// Its values.
     pub image: &'r RowImage,
+    /// The transaction that deleted it: what it is related to is looked at as it was before.
+    pub deleted_by: Option<u64>,
 }
 
 impl<'r> Row<'r> {
@@ -44,6 +57,7 @@ impl<'r> Row<'r> {
             collection: &event.collection,
             id: &event.id,
             image: event.shown(),
+            deleted_by: event.transaction.filter(|_| event.action == Action::Delete),
         }
     }
 }
@@ -113,7 +127,8 @@ impl Predicate {
     /// # Errors
     /// If the text is not of the language, names what does not exist or may not be named, or needs a
     /// query to be decided.
-    pub fn compile(text: &str, collection: &Collection, usage: RuleUse) -> Result<Self, RuleError> {
+    pub fn compile(text: &str, scope: Scope<'_>, usage: RuleUse) -> Result<Self, RuleError> {
+        let Scope { collection, .. } = scope;
         let explain = |fault| RuleError::new(text, fault);
         let expression = parser::parse(text).map_err(explain)?;
         if usage == RuleUse::Filter {
@@ -137,7 +152,7 @@ impl Predicate {
     /// As for [`compile`](Self::compile), and where `sort` contains what filters may not.
     pub fn of_options(
         query: &BTreeMap<String, String>,
-        collection: &Collection,
+        scope: Scope<'_>,
         superuser: bool,
     ) -> Result<Option<Self>, RuleError> {
         let Some(filter) = query.get("filter").filter(|filter| !filter.is_empty()) else {
@@ -150,7 +165,7 @@ impl Predicate {
             refuse_request(sort).map_err(|fault| RuleError::new(sort, fault))?;
             RuleUse::Filter
         };
-        Self::compile(filter, collection, usage).map(Some)
+        Self::compile(filter, scope, usage).map(Some)
     }
 
     /// Decides about a row.

@@ -7,6 +7,7 @@ use crate::catalog::{CollectionKey, Field, FieldKind};
 use crate::event::{RecordId, RowImage};
 use crate::hub::filter::Filter;
 use crate::policy::{Policy, PolicyRows};
+use crate::related::Shelf;
 use crate::topic::Options;
 
 /// A collection whose list rule is this one; `None` locks it. The view rule is locked.
@@ -45,11 +46,13 @@ fn ask<T>(
         headers: BTreeMap::new(),
     };
     let Options { query, headers } = &options;
-    let request = RequestContext::realtime(None, query, headers, Timestamp::UNIX_EPOCH);
+    let (now, shelf) = (Timestamp::UNIX_EPOCH, Shelf::default());
+    let request = RequestContext::realtime(None, query, headers, now, &shelf);
     let row = Row {
         collection,
         id: &RecordId("1".into()),
         image: &image(collection),
+        deleted_by: None,
     };
     ask(row, &options, &request)
 }
@@ -122,14 +125,21 @@ fn a_filter_is_compiled_for_who_asks_and_for_the_collection_as_it_is() {
         for superuser in [false, true, false] {
             let collection = collection(Some(""), &["title", "secret"]);
             let passes = ask(&collection, text, |row, options, request| {
-                filter.lets_pass(&collection, row, options, request, superuser)
+                filter.lets_pass(
+                    &collection,
+                    row,
+                    options,
+                    request,
+                    &Catalog::default(),
+                    superuser,
+                )
             });
             let expected = if superuser { by_superusers } else { by_anybody };
             assert_eq!(passes, expected, "{text} {superuser}");
         }
         let dropped = collection(Some(""), &["other"]);
         let passes = ask(&dropped, text, |row, options, request| {
-            filter.lets_pass(&dropped, row, options, request, false)
+            filter.lets_pass(&dropped, row, options, request, &Catalog::default(), false)
         });
         assert_eq!(passes, text.is_empty(), "{text}");
     }

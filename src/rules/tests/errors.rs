@@ -1,7 +1,8 @@
 //! What is said about a text that cannot be used, and who may name what.
 
-use super::world::{collection, compile};
-use crate::rules::{Predicate, RuleError, RuleUse};
+use super::world::{collection, compile, compile_for};
+use crate::catalog::Catalog;
+use crate::rules::{Predicate, RuleError, RuleUse, Scope};
 
 fn error(rule: &str) -> RuleError {
     match compile(rule) {
@@ -192,7 +193,7 @@ fn each_author_may_name_what_is_theirs() {
         (" ", &[]),
     ] {
         for usage in [Rule, Filter, SuperuserFilter] {
-            let compiled = Predicate::compile(text, &collection(), usage);
+            let compiled = compile_for(&collection(), text, usage);
             assert_eq!(
                 compiled.is_ok(),
                 allowed.contains(&usage),
@@ -205,7 +206,7 @@ fn each_author_may_name_what_is_theirs() {
 #[test]
 fn a_subscriber_does_not_learn_of_hidden_fields() {
     let error = |text| {
-        let compiled = Predicate::compile(text, &collection(), RuleUse::Filter);
+        let compiled = compile_for(&collection(), text, RuleUse::Filter);
         compiled.expect_err(text).to_string()
     };
     assert_eq!(
@@ -236,7 +237,12 @@ fn options_hold_a_filter_or_none() {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
             .collect();
-        let found = Predicate::of_options(&query, &collection(), superuser);
+        let scope = Scope {
+            collection: &collection(),
+            catalog: &Catalog::default(),
+            auth: None,
+        };
+        let found = Predicate::of_options(&query, scope, superuser);
         let found = found.map(|predicate| predicate.is_some()).map_err(drop);
         assert_eq!(found, outcome, "{filter:?} {sort:?} {superuser}");
     }

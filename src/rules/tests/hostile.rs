@@ -3,12 +3,14 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::world::{Asking, collection, collection_of, compile, decide_row, image, list};
+use super::world::{
+    Asking, collection, collection_of, compile, compile_for, decide_row, image, list,
+};
 use crate::catalog::FieldKind;
 use crate::event::{RecordId, RowImage};
 use crate::rules::ast::{Call, Comparison, Expression, Operand, OperandKind, Operator, Sign, Span};
 use crate::rules::parser::parse;
-use crate::rules::{Predicate, Row, RuleUse, Undecidable};
+use crate::rules::{Row, RuleUse, Undecidable};
 
 #[test]
 fn huge_texts_are_refused_and_not_read() {
@@ -73,8 +75,8 @@ fn decisions_that_take_too_long_end() {
 
 #[test]
 fn a_rule_denies_rows_it_was_not_made_for() {
-    let rule = Predicate::compile("t != 'x'", &collection(), RuleUse::Rule).expect("a rule");
-    let filter = Predicate::compile("t != 'x'", &collection(), RuleUse::Filter).expect("a filter");
+    let rule = compile_for(&collection(), "t != 'x'", RuleUse::Rule).expect("a rule");
+    let filter = compile_for(&collection(), "t != 'x'", RuleUse::Filter).expect("a filter");
     let missing = Err(Undecidable::FieldMissing {
         name: "t".to_owned(),
     });
@@ -104,6 +106,7 @@ fn a_rule_denies_rows_it_was_not_made_for() {
             collection: &collection,
             id: &id,
             image: &image,
+            deleted_by: None,
         };
         let asking = Asking::guest();
         assert_eq!(rule.decide(row, &asking.context()), by_rule, "{what}");
@@ -121,6 +124,7 @@ fn a_value_that_was_not_captured_is_not_empty() {
         collection: &collection,
         id: &id,
         image: &image,
+        deleted_by: None,
     };
     let rule = compile("t = ''").expect("a rule");
     let decided = rule.decide(row, &Asking::guest().context());
@@ -133,13 +137,14 @@ fn a_value_that_was_not_captured_is_not_empty() {
 #[test]
 fn a_field_called_like_a_word_is_the_field() {
     let collection = collection_of(&[("true", FieldKind::Text), ("tags", list(FieldKind::Text))]);
-    let rule = Predicate::compile("true = 'x' && TRUE = 1", &collection, RuleUse::Rule);
+    let rule = compile_for(&collection, "true = 'x' && TRUE = 1", RuleUse::Rule);
     let image = image(&collection, &json!({"true": "x"}));
     let id = RecordId("1".into());
     let row = Row {
         collection: &collection,
         id: &id,
         image: &image,
+        deleted_by: None,
     };
     let decided = rule
         .expect("a rule")

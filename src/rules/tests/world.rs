@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
+use crate::catalog::{Catalog, Collection, CollectionKey, Field, FieldKind};
 use crate::event::{RecordId, RowImage};
-use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Undecidable};
+use crate::related::Shelf;
+use crate::rules::{
+    AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
+};
 
 pub(super) fn list(element: FieldKind) -> FieldKind {
     FieldKind::Array(Box::new(element))
@@ -111,6 +114,7 @@ pub(super) struct Asking {
     pub(super) auth: Option<AuthValues>,
     pub(super) query: BTreeMap<String, String>,
     pub(super) headers: BTreeMap<String, String>,
+    pub(super) shelf: Shelf,
 }
 
 impl Asking {
@@ -125,6 +129,7 @@ impl Asking {
             auth: None,
             query: pairs(&[("n", "7"), ("x", "1"), ("e", ""), ("a", "ABC"), ("id", "5")]),
             headers: pairs(&[("x_token", "secret")]),
+            shelf: Shelf::default(),
         }
     }
 
@@ -143,6 +148,7 @@ impl Asking {
                 email_visibility: false,
                 verified: true,
                 fields: fields.as_object().expect("an object").clone(),
+                collection: None,
             }),
             ..Self::guest()
         }
@@ -150,12 +156,27 @@ impl Asking {
 
     pub(super) fn context(&self) -> RequestContext<'_> {
         let now: Timestamp = "2024-05-05T12:30:45.678Z".parse().expect("a moment");
-        RequestContext::realtime(self.auth.as_ref(), &self.query, &self.headers, now)
+        let (auth, shelf) = (self.auth.as_ref(), &self.shelf);
+        RequestContext::realtime(auth, &self.query, &self.headers, now, shelf)
     }
 }
 
+/// Compiles for a collection that is all there is.
+pub(super) fn compile_for(
+    collection: &Collection,
+    text: &str,
+    usage: RuleUse,
+) -> Result<Predicate, RuleError> {
+    let scope = Scope {
+        collection,
+        catalog: &Catalog::default(),
+        auth: None,
+    };
+    Predicate::compile(text, scope, usage)
+}
+
 pub(super) fn compile(rule: &str) -> Result<Predicate, RuleError> {
-    Predicate::compile(rule, &collection(), RuleUse::Rule)
+    compile_for(&collection(), rule, RuleUse::Rule)
 }
 
 pub(super) fn decide_row(rule: &str, values: &Value, asking: &Asking) -> Result<bool, Undecidable> {
@@ -167,6 +188,7 @@ pub(super) fn decide_row(rule: &str, values: &Value, asking: &Asking) -> Result<
         collection: &collection,
         id: &id,
         image: &image,
+        deleted_by: None,
     };
     predicate.decide(row, &asking.context())
 }

@@ -1,0 +1,15 @@
+//! Other records: the rows that rules, filters and `expand` reach from the one they are about.
+//!
+//! *Owns* the nouns [`Want`], [`RelatedRow`], [`Shelf`], and the statements that fetch.
+//! *Takes* wants: a collection and what some of its columns must equal.
+//! *Gives* the rows, of one moment for all that is fetched together.
+//! *Never* decides anything, and never hands out a part of an answer as if it were the whole.
+
+mod shelf;
+mod want;
+
+pub use shelf::{Absent, Found, Shelf};
+pub use want::{RelatedRow, Want};
+
+/// Rows that one want may come to. More are as good as none: what needs them is not decided.
+pub const ROWS_MAX: usize = 1_000;

@@ -1,0 +1,109 @@
+//! What was fetched, and what is missing: who reads finds the one and notes the other.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use indexmap::IndexSet;
+
+use super::want::{RelatedRow, Want};
+
+/// The answer to a want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// All rows there are, in the order of their ids.
+    Rows(Vec<RelatedRow>),
+    /// More than [`ROWS_MAX`](super::ROWS_MAX).
+    TooMany,
+    /// The database refused or could not be asked, whose log line is written.
+    Failed,
+}
+
+/// Why there are no rows to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// Nobody has fetched them; they are noted as wanted.
+    NotYet,
+    /// There are too many.
+    TooMany,
+    /// They could not be fetched.
+    Failed,
+}
+
+/// Rows of other collections, all of one moment. Begins empty.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    found: HashMap<Want, Found>,
+    wanted: RefCell<IndexSet<Want>>,
+}
+
+impl Shelf {
+    /// The rows that answer a want.
+    ///
+    /// # Errors
+    /// If they are not there. Those that were never fetched are noted, for [`take_wanted`](Self::take_wanted).
+    pub fn rows(&self, want: &Want) -> Result<&[RelatedRow], Absent> {
+        match self.found.get(want) {
+            Some(Found::Rows(rows)) => Ok(rows),
+            Some(Found::TooMany) => Err(Absent::TooMany),
+            Some(Found::Failed) => Err(Absent::Failed),
+            None => {
+                let mut wanted = self.wanted.borrow_mut();
+                if !wanted.contains(want) {
+                    wanted.insert(want.clone());
+                }
+                Err(Absent::NotYet)
+            }
+        }
+    }
+
+    /// What was looked for in vain since this was last asked, in that order.
+    pub fn take_wanted(&self) -> Vec<Want> {
+        self.wanted.take().into_iter().collect()
+    }
+
+    /// Puts in the answer to a want.
+    pub fn put(&mut self, want: Want, found: Found) {
+        self.found.insert(want, found);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.found.clear();
+        self.wanted.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
+
+    #[test]
+    fn what_is_looked_for_in_vain_is_noted_once_and_found_when_it_was_put_in() {
+        let fields = vec![Field::new("id", FieldKind::Text)];
+        let collection = Arc::new(Collection::new(CollectionKey(1), "teams", fields));
+        let want = |key: &str| Want {
+            collection: Arc::clone(&collection),
+            equals: vec![(0, key.into())],
+            before: None,
+        };
+        let mut shelf = Shelf::default();
+        for _ in 0..2 {
+            assert_eq!(shelf.rows(&want("a")), Err(Absent::NotYet));
+            assert_eq!(shelf.rows(&want("b")), Err(Absent::NotYet));
+        }
+        assert_eq!(shelf.take_wanted(), [want("a"), want("b")]);
+        assert_eq!(shelf.take_wanted(), []);
+        shelf.put(want("a"), Found::Rows(Vec::new()));
+        shelf.put(want("b"), Found::TooMany);
+        assert_eq!(shelf.rows(&want("a")), Ok(&[][..]));
+        assert_eq!(shelf.rows(&want("b")), Err(Absent::TooMany));
+        let earlier = Want {
+            before: Some(7),
+            ..want("a")
+        };
+        assert_eq!(shelf.rows(&earlier), Err(Absent::NotYet));
+    }
+}
