@@ -1,6 +1,7 @@
 //! What subscribers may see: the policy's gates, asked on behalf of principals.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use serde_json::Map;
 use tokio::time::Instant;
 
 use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
-use crate::catalog::{Catalog, Collection};
+use crate::catalog::{Catalog, Collection, CollectionKey};
 use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
 use crate::record::{Visibility, encode_record};
-use crate::rules::{AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope};
+use crate::rules::{
+    AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
+};
 use crate::telemetry::Metrics;
 use crate::topic::Guard;
 
@@ -99,20 +102,30 @@ impl Access {
 /// A rule of the policy, compiled for one collection.
 struct CompiledRule {
     collection: Arc<str>,
-    predicate: Result<Box<Predicate>, RuleError>,
+    predicate: Compiled,
+    /// How to compile it for the auth collections that its paths may start from.
+    scopes: Option<AuthScopes>,
     logged: Cell<Option<Instant>>,
 }
 
 impl CompiledRule {
-    fn new(row: &RuleRow, collection: &Collection, catalog: &Catalog) -> Self {
+    fn new(row: &RuleRow, collection: &Collection, catalog: &Arc<Catalog>) -> Self {
         let scope = Scope {
             collection,
             catalog,
             auth: None,
         };
+        let predicate = compile(&row.rule, scope);
+        let follows_auth = predicate
+            .as_ref()
+            .is_ok_and(|rule| rule.needs().auth_collection);
         Self {
             collection: Arc::clone(&collection.name),
-            predicate: Predicate::compile(&row.rule, scope, RuleUse::Rule).map(Box::new),
+            predicate,
+            scopes: catalog
+                .get(collection.key)
+                .filter(|_| follows_auth)
+                .map(|collection| AuthScopes::new(collection, catalog)),
             logged: Cell::new(None),
         }
     }
@@ -123,25 +136,36 @@ impl CompiledRule {
 
     /// Whether it holds; `None` if that cannot be said.
     fn holds(&self, row: Row<'_>, request: &RequestContext<'_>, metrics: &Metrics) -> Option<bool> {
-        let reason = match &self.predicate {
-            Ok(predicate) => match predicate.decide(row, request) {
-                Ok(holds) => return Some(holds),
-                Err(error) => {
-                    self.log(&error);
-                    error.as_str()
-                }
-            },
+        let reason = match self.decide(row, request) {
+            Ok(Ok(holds)) => return Some(holds),
+            // It will be asked again, when they are.
+            Ok(Err(Undecidable::NotLoaded)) => return None,
+            Ok(Err(error)) => {
+                self.log(&error);
+                error.as_str()
+            }
             Err(error) => {
-                self.log(error);
-                if error.needs_query() {
-                    "needs_query"
-                } else {
-                    "invalid"
-                }
+                self.log(&*error);
+                "invalid"
             }
         };
         Metrics::count(&metrics.rule_errors, reason);
         None
+    }
+
+    /// What the rule comes to, or why it cannot be used at all.
+    fn decide(
+        &self,
+        row: Row<'_>,
+        request: &RequestContext<'_>,
+    ) -> Result<Result<bool, Undecidable>, Arc<RuleError>> {
+        let predicate = self.predicate.as_ref().map_err(Arc::clone)?;
+        let auth = request.auth.and_then(|auth| auth.collection.as_ref());
+        if let (Some(scopes), Some(auth)) = (&self.scopes, auth) {
+            let predicate = scopes.predicate(predicate.text(), auth)?;
+            return Ok(predicate.decide(row, request));
+        }
+        Ok(predicate.decide(row, request))
     }
 
     /// Says why it denies, but not always.
@@ -156,6 +180,49 @@ impl CompiledRule {
             error,
             "a rule cannot decide and denies"
         );
+    }
+}
+
+/// A rule as compiled, or what is wrong with it.
+type Compiled = Result<Arc<Predicate>, Arc<RuleError>>;
+
+fn compile(text: &str, scope: Scope<'_>) -> Compiled {
+    let compiled = Predicate::compile(text, scope, RuleUse::Rule);
+    compiled.map(Arc::new).map_err(Arc::new)
+}
+
+/// What a rule means for the principals of one auth collection or another.
+struct AuthScopes {
+    collection: Arc<Collection>,
+    catalog: Arc<Catalog>,
+    compiled: RefCell<HashMap<CollectionKey, (Arc<Collection>, Compiled)>>,
+}
+
+impl AuthScopes {
+    fn new(collection: &Arc<Collection>, catalog: &Arc<Catalog>) -> Self {
+        Self {
+            collection: Arc::clone(collection),
+            catalog: Arc::clone(catalog),
+            compiled: RefCell::default(),
+        }
+    }
+
+    /// The rule for principals of this collection.
+    fn predicate(&self, text: &str, auth: &Arc<Collection>) -> Compiled {
+        let mut compiled = self.compiled.borrow_mut();
+        if let Some((known, predicate)) = compiled.get(&auth.key)
+            && Arc::ptr_eq(known, auth)
+        {
+            return predicate.clone();
+        }
+        let scope = Scope {
+            collection: &self.collection,
+            catalog: &self.catalog,
+            auth: Some(auth),
+        };
+        let predicate = compile(text, scope);
+        compiled.insert(auth.key, (Arc::clone(auth), predicate.clone()));
+        predicate
     }
 }
 

@@ -3,8 +3,10 @@
 use super::ast::{Call, Comparison, Expression, Operand, OperandKind, Operator, Sign};
 use super::error::{Fault, Problem, nearest};
 use super::functions::{Format, Modifier as TimeModifier};
+use super::narrow::narrow;
+use super::predicate::RuleUse;
 use super::program::{
-    Comparison as CompiledComparison, JOINS_MAX, Join, JoinSet, Needs, Node, Source, TimeCall,
+    Comparison as CompiledComparison, Home, JOINS_MAX, Join, JoinSet, Needs, Node, Source, TimeCall,
 };
 use super::resolve::Names;
 use super::value::Value;
@@ -35,7 +37,7 @@ impl<'c> Compiler<'c> {
                 let (nodes, joins) = self.nodes(parts)?;
                 Node::Or(nodes, joins)
             }
-            Expression::Comparison(comparison) => Node::Comparison(self.comparison(comparison)?),
+            Expression::Comparison(comparison) => self.comparison(comparison)?,
         })
     }
 
@@ -48,7 +50,7 @@ impl<'c> Compiler<'c> {
         Ok((nodes, joins))
     }
 
-    fn comparison(&mut self, comparison: &Comparison) -> Result<CompiledComparison, Fault> {
+    fn comparison(&mut self, comparison: &Comparison) -> Result<Node, Fault> {
         let Operator { sign, any } = comparison.operator;
         let right = &comparison.right;
         if let (Sign::Like | Sign::NotLike, OperandKind::Call(_)) = (sign, &right.kind) {
@@ -57,16 +59,103 @@ impl<'c> Compiler<'c> {
         let left = self.operand(&comparison.left)?;
         let right = self.operand(right)?;
         let all_of = match any {
-            true => [None, None],
-            false => [strict_join(&left), strict_join(&right)],
+            true => [0, 0],
+            false => [self.strict_joins(&left), self.strict_joins(&right)],
         };
-        Ok(CompiledComparison {
-            joins: joins_in(&left) | joins_in(&right),
+        let secrets = [self.email_flag(&left), self.email_flag(&right)];
+        let compared = Node::Comparison(CompiledComparison {
+            joins: self.joins_in(&left) | self.joins_in(&right),
             all_of,
             left,
             operator: comparison.operator,
             right,
-        })
+        });
+        Ok(self.with_conditions(compared, secrets.into_iter().flatten()))
+    }
+
+    /// A filter learns nothing from an email that its owner does not show: what says whether it is
+    /// shown (contract, section 4.6).
+    fn email_flag(&self, source: &Source) -> Option<Source> {
+        let (home, field) = match source {
+            Source::Lower(inner) => return self.email_flag(inner),
+            Source::Time(call) => return self.email_flag(call.time.as_ref()?),
+            Source::Distance(points) => {
+                return points.iter().find_map(|point| self.email_flag(point));
+            }
+            Source::Field(home, field) => (*home, field),
+            _ => return None,
+        };
+        self.names.email_flag(home, field, &self.joins)
+    }
+
+    /// A node that holds only if these are true as well.
+    fn with_conditions(&self, node: Node, flags: impl Iterator<Item = Source>) -> Node {
+        let mut parts = vec![node];
+        parts.extend(flags.map(|flag| {
+            Node::Comparison(CompiledComparison {
+                joins: self.joins_in(&flag),
+                all_of: [0, 0],
+                left: flag,
+                operator: Operator {
+                    sign: Sign::Equal,
+                    any: true,
+                },
+                right: Source::Constant(Value::bool(true)),
+            })
+        }));
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let joins = parts.iter().fold(0, |joins, part| joins | part.joins());
+        Node::And(parts, joins)
+    }
+
+    /// The whole program: of a filter, only rows that its author may list count.
+    pub(super) fn program(&mut self, expression: &Expression) -> Result<Node, Fault> {
+        let node = self.node(expression)?;
+        self.needs.auth_collection = self.names.auth_paths.get();
+        let mut parts = Vec::new();
+        if self.names.usage != RuleUse::Rule {
+            let rows = self.joins.iter().enumerate();
+            let rows = rows.filter(|(_, join)| matches!(join, Join::Rows(_)));
+            parts.extend(
+                rows.map(|(index, _)| Node::Visible(index, self.chain(Home::Joined(index)))),
+            );
+        }
+        narrow(&node, &mut self.joins);
+        if parts.is_empty() {
+            return Ok(node);
+        }
+        // What costs least to refute comes first.
+        parts.insert(0, node);
+        let joins = parts.iter().fold(0, |joins, part| joins | part.joins());
+        Ok(Node::And(parts, joins))
+    }
+
+    /// What is chosen on the way to a home.
+    pub(super) fn chain(&self, home: Home) -> JoinSet {
+        chain(&self.joins, home)
+    }
+
+    /// The joins that a value comes from.
+    fn joins_in(&self, source: &Source) -> JoinSet {
+        match source {
+            Source::Each(join) => self.chain(Home::Joined(*join)),
+            Source::Lower(inner) => self.joins_in(inner),
+            Source::Distance(points) => points
+                .iter()
+                .fold(0, |joins, point| joins | self.joins_in(point)),
+            Source::Time(call) => call.time.as_ref().map_or(0, |time| self.joins_in(time)),
+            other => other.home().map_or(0, |home| self.chain(home)),
+        }
+    }
+
+    /// The joins of which every item counts; a distance is content with one.
+    fn strict_joins(&self, source: &Source) -> JoinSet {
+        match source {
+            Source::Distance(_) => 0,
+            other => self.joins_in(other),
+        }
     }
 
     fn operand(&mut self, operand: &Operand) -> Result<Source, Fault> {
@@ -80,12 +169,8 @@ impl<'c> Compiler<'c> {
             OperandKind::Call(call) => self.call(call, operand)?,
         };
         self.needs.add(&source);
-        if let Source::Each(join) = source {
-            match self.joins[join] {
-                Join::Field(_) => self.needs.row = true,
-                Join::Auth(_) => self.needs.auth = true,
-            }
-        }
+        let Self { joins, needs, .. } = self;
+        joins.iter().for_each(|join| needs.add_join(join));
         if self.joins.len() > JOINS_MAX {
             return Err(Fault::new(operand.span, Problem::TooManyEach(JOINS_MAX)));
         }
@@ -177,25 +262,15 @@ fn literal(operand: &Operand) -> Option<&str> {
     }
 }
 
-/// The joins that a value comes from.
-fn joins_in(source: &Source) -> JoinSet {
-    match source {
-        Source::Each(join) => 1 << join,
-        Source::Lower(inner) => joins_in(inner),
-        Source::Distance(points) => points
-            .iter()
-            .fold(0, |joins, point| joins | joins_in(point)),
-        Source::Time(call) => call.time.as_ref().map_or(0, joins_in),
-        _ => 0,
+/// What is chosen on the way to a home.
+pub(super) fn chain(joins: &[Join], mut home: Home) -> JoinSet {
+    let mut chosen = 0;
+    while let Home::Joined(index) = home {
+        let join = &joins[index];
+        if !join.is_single() {
+            chosen |= 1 << index;
+        }
+        home = join.home();
     }
-}
-
-/// The join of which every item counts; a distance is content with one.
-fn strict_join(source: &Source) -> Option<usize> {
-    match source {
-        Source::Each(join) => Some(*join),
-        Source::Lower(inner) => strict_join(inner),
-        Source::Time(call) => call.time.as_ref().and_then(strict_join),
-        _ => None,
-    }
+    chosen
 }

@@ -34,6 +34,9 @@ pub struct RequestContext<'c> {
 
 /// Decides which rows of other collections a subscriber's filter may look at.
 pub trait RelatedGates: fmt::Debug {
+    /// Whether there may be rows of the collection that the subscriber may list.
+    fn may_ever_list(&self, collection: &Collection) -> bool;
+
     /// Whether the subscriber may list the row.
     ///
     /// # Errors

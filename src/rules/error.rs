@@ -67,15 +67,11 @@ impl RuleError {
         self.column
     }
 
-    /// Whether the text is a good one, but needs other records than the one it decides about.
-    pub fn needs_query(&self) -> bool {
-        matches!(*self.problem, Problem::NeedsQuery { .. })
-    }
-
     /// The existing name that was probably meant.
     pub fn suggestion(&self) -> Option<&str> {
         match &*self.problem {
             Problem::UnknownField { nearest, .. }
+            | Problem::UnknownCollection { nearest, .. }
             | Problem::UnknownMacro { nearest, .. }
             | Problem::UnknownFunction { nearest, .. }
             | Problem::UnknownModifier { nearest, .. } => nearest.as_deref(),
@@ -201,21 +197,26 @@ pub(super) enum Problem {
     TwoModifiers,
     #[error("the modifier :{name} cannot stand here")]
     ModifierNotHere { name: String },
-    #[error("{name} has no parts: it is neither JSON nor a relation")]
+    #[error("{name} has no parts: it is neither JSON nor a relation to an attached table")]
     NoPath { name: String },
     #[error("a path cannot have an empty part")]
     EmptyPart,
     #[error("a path cannot follow more than {0} relations")]
     TooManyRelations(usize),
-    #[error("{path} reads other records, {what}")]
-    NeedsQuery { path: String, what: &'static str },
+    #[error("{name} stands for records, not for a value")]
+    PathEndsAtRecords { name: String },
+    #[error("there is no collection {name}")]
+    UnknownCollection {
+        name: String,
+        nearest: Option<String>,
+    },
     #[error("a filter cannot contain @request. or @collection.")]
     RequestInFilter,
     #[error("{name} is hidden, and filters cannot use hidden fields")]
     HiddenField { name: String },
     #[error("a function cannot stand to the right of ~")]
     FunctionAsPattern,
-    #[error("no more than {0} list fields can be taken apart with :each")]
+    #[error("no more than {0} lists and relations can be looked at one by one")]
     TooManyEach(usize),
 }
 
@@ -235,10 +236,11 @@ impl Problem {
             Self::Empty => {
                 "For a rule that lets everybody pass write '' (empty), for one that locks write null."
             }
-            Self::NeedsQuery { .. } => {
-                "Rules that read other records are not supported yet, so this one denies everybody \
-                 but superusers."
+            Self::PathEndsAtRecords { .. } => "Go on with the name of a field, as in .id.",
+            Self::UnknownCollection { .. } => {
+                "Collections are attached tables; attach the table first, or see rowcast collections."
             }
+            Self::TooManyEach(_) => "Split the rule, or compute it in a column.",
             Self::FunctionAsPattern => "Write it on the left side.",
             Self::TooManyComparisons => "Split the rule, or compute it in a column.",
             _ => return None,

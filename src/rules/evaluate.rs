@@ -1,13 +1,16 @@
 //! One decision: a program, a row, a request (contract, sections 5.5 to 5.9).
 
 use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 
 use super::budget::Budget;
 use super::compare::{Side, compare};
+use super::compile::chain;
 use super::context::RequestContext;
 use super::predicate::{Row, Undecidable};
 use super::program::{Comparison, Join, JoinSet, Node, Source};
 use super::value::Value;
+use crate::related::RelatedRow;
 
 /// The state of one decision.
 pub(super) struct Evaluation<'e> {
@@ -17,10 +20,19 @@ pub(super) struct Evaluation<'e> {
     pub(super) filter: bool,
     pub(super) budget: Budget,
     joins: &'e [Join],
-    items: Vec<OnceCell<Vec<Value<'e>>>>,
+    /// The items of joins that depend on no choice.
+    items: Vec<OnceCell<Rc<[Item<'e>]>>>,
     current: Vec<Cell<usize>>,
     /// The joins whose `current` item is chosen.
     chosen: Cell<JoinSet>,
+}
+
+/// What a join may choose.
+#[derive(Debug, Clone)]
+pub(super) enum Item<'e> {
+    Value(Value<'e>),
+    /// `None` is nobody's row: all its values are NULL.
+    Row(Option<&'e RelatedRow>),
 }
 
 impl<'e> Evaluation<'e> {
@@ -48,6 +60,9 @@ impl<'e> Evaluation<'e> {
 
     /// Whether items can be chosen so that all is true. As nothing negates, a choice that matters to
     /// one part alone can be made there.
+    ///
+    /// Where rows have not been fetched yet, the other parts are looked at all the same: they may
+    /// decide, or want rows of their own.
     pub(super) fn holds(&self, node: &'e Node) -> Result<bool, Undecidable> {
         self.budget.spend(1)?;
         match node {
@@ -55,22 +70,14 @@ impl<'e> Evaluation<'e> {
                 if let Some(join) = self.first_open(shared(parts)) {
                     return self.any_item(join, || self.holds(node));
                 }
-                for part in parts {
-                    if !self.holds(part)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
+                decided(parts, false, |part| self.holds(part))
             }
-            Node::Or(parts, _) => {
-                for part in parts {
-                    if self.holds(part)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Node::Or(parts, _) => decided(parts, true, |part| self.holds(part)),
             Node::Comparison(comparison) => self.comparison_holds(comparison),
+            Node::Visible(join, joins) => match self.first_open(*joins) {
+                Some(open) => self.any_item(open, || self.holds(node)),
+                None => self.is_visible(*join),
+            },
         }
     }
 
@@ -80,8 +87,8 @@ impl<'e> Evaluation<'e> {
     }
 
     fn comparison_holds(&self, comparison: &'e Comparison) -> Result<bool, Undecidable> {
-        let strict = comparison.all_of.iter().flatten();
-        let checked = strict.fold(0, |joins, join| joins | 1 << join);
+        let [left, right] = comparison.all_of;
+        let checked = left | right;
         // Whatever else is chosen, the check is the same: once is enough.
         let once = checked == comparison.joins;
         if checked != 0 && once && self.is_violated(comparison)? {
@@ -95,18 +102,18 @@ impl<'e> Evaluation<'e> {
         if let Some(join) = self.first_open(comparison.joins) {
             return self.any_item(join, || self.is_satisfied(comparison, check));
         }
-        let left = self.side(&comparison.left)?;
-        let right = self.side(&comparison.right)?;
-        let satisfied = self.outcome(comparison, &left, &right)? == Some(true);
+        let (left, right) = (self.side(&comparison.left), self.side(&comparison.right));
+        // Both are looked at first, so that both say what they want.
+        let satisfied = self.outcome(comparison, &left?, &right?)? == Some(true);
         Ok(satisfied && !(check && self.is_violated(comparison)?))
     }
 
     /// Whether any item of the left side and any of the right make it false.
     fn is_violated(&self, comparison: &'e Comparison) -> Result<bool, Undecidable> {
         let [left, right] = comparison.all_of;
-        let lefts = self.all_sides(&comparison.left, left)?;
+        let lefts = self.all_sides(&comparison.left, left);
         let rights = self.all_sides(&comparison.right, right)?;
-        for left in &lefts {
+        for left in &lefts? {
             for right in &rights {
                 if self.outcome(comparison, left, right)? == Some(false) {
                     return Ok(true);
@@ -116,43 +123,69 @@ impl<'e> Evaluation<'e> {
         Ok(false)
     }
 
-    /// What a side is worth with each item of a join.
-    fn all_sides(
-        &self,
-        source: &'e Source,
-        join: Option<usize>,
-    ) -> Result<Vec<Side<'e>>, Undecidable> {
-        let Some(join) = join else {
-            return Ok(vec![self.side(source)?]);
-        };
-        let current = self.current[join].get();
-        let count = self.items(join)?.len().max(1);
-        let sides = (0..count).map(|index| {
-            self.current[join].set(index);
-            self.side(source)
-        });
-        let sides = sides.collect();
-        self.current[join].set(current);
-        sides
+    /// What a side is worth with each choice of these joins.
+    fn all_sides(&self, source: &'e Source, joins: JoinSet) -> Result<Vec<Side<'e>>, Undecidable> {
+        let mut sides = Vec::new();
+        self.each_choice(joins, &mut |evaluation| {
+            sides.push(evaluation.side(source)?);
+            Ok(())
+        })?;
+        Ok(sides)
     }
 
-    /// Whether `holds` does for one item of a join; a list without items has one, which is NULL.
+    /// Calls `visit` for each choice of these joins, whatever is chosen now. What a filter may not
+    /// see is no choice.
+    fn each_choice(
+        &self,
+        joins: JoinSet,
+        visit: &mut dyn FnMut(&Self) -> Result<(), Undecidable>,
+    ) -> Result<(), Undecidable> {
+        if joins == 0 {
+            return visit(self);
+        }
+        let join = joins.trailing_zeros() as usize;
+        let others = joins & !(1 << join);
+        let current = self.current[join].get();
+        let items = self.items(join)?;
+        let mut outcome = Ok(());
+        for (index, item) in items.iter().enumerate() {
+            self.current[join].set(index);
+            outcome = match self.is_closed(join, item) {
+                Ok(true) => continue,
+                Ok(false) => self.each_choice(others, visit),
+                Err(error) => Err(error),
+            };
+            if outcome.is_err() {
+                break;
+            }
+        }
+        self.current[join].set(current);
+        outcome
+    }
+
+    /// Whether a filter must not look at an item.
+    fn is_closed(&self, join: usize, item: &Item<'e>) -> Result<bool, Undecidable> {
+        match (&self.joins[join], item) {
+            (Join::Rows(rows), Item::Row(Some(row))) if self.filter => {
+                Ok(!self.may_list(&rows.collection, row)?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether `holds` does for one item of a join; where there is none, one that is NULL.
     fn any_item(
         &self,
         join: usize,
         holds: impl Fn() -> Result<bool, Undecidable>,
     ) -> Result<bool, Undecidable> {
-        let count = self.items(join)?.len().max(1);
+        let count = self.items(join)?.len();
         let chosen = self.chosen.get();
         self.chosen.set(chosen | 1 << join);
-        let mut outcome = Ok(false);
-        for index in 0..count {
+        let outcome = decided(0..count, true, |index| {
             self.current[join].set(index);
-            outcome = holds();
-            if !matches!(outcome, Ok(false)) {
-                break;
-            }
-        }
+            holds()
+        });
         self.chosen.set(chosen);
         outcome
     }
@@ -167,24 +200,63 @@ impl<'e> Evaluation<'e> {
         Ok(compare(left, comparison.operator, right, &self.budget)?)
     }
 
-    /// The item of a join that is looked at.
-    pub(super) fn item(&self, join: usize) -> Result<Value<'e>, Undecidable> {
+    /// The item of a join that is looked at; of those with nothing to choose, the only one.
+    pub(super) fn item(&self, join: usize) -> Result<Item<'e>, Undecidable> {
         let items = self.items(join)?;
         let current = self.current[join].get();
-        Ok(items.get(current).cloned().unwrap_or(Value::Null))
+        Ok(items.get(current).cloned().unwrap_or(Item::Row(None)))
     }
 
-    fn items(&self, join: usize) -> Result<&[Value<'e>], Undecidable> {
+    pub(super) fn join(&self, join: usize) -> &'e Join {
+        &self.joins[join]
+    }
+
+    /// What a join may choose; never nothing.
+    fn items(&self, join: usize) -> Result<Rc<[Item<'e>]>, Undecidable> {
         if let Some(items) = self.items[join].get() {
-            return Ok(items);
+            return Ok(Rc::clone(items));
         }
         let items = match &self.joins[join] {
-            Join::Field(field) => self.field_items(field)?,
-            Join::Auth(name) => self.auth_items(name)?,
+            Join::Items(home, field) => values(self.field_items(*home, field)?),
+            Join::Auth(name) => values(self.auth_items(name)?),
+            Join::Rows(rows) => self.rows(rows)?,
         };
         self.budget.spend(items.len())?;
-        Ok(self.items[join].get_or_init(|| items))
+        // What depends on a choice is another with the next one.
+        if chain(self.joins, self.joins[join].home()) == 0 {
+            return Ok(Rc::clone(self.items[join].get_or_init(|| items)));
+        }
+        Ok(items)
     }
+}
+
+fn values(values: Vec<Value<'_>>) -> Rc<[Item<'_>]> {
+    if values.is_empty() {
+        return Rc::from([Item::Value(Value::Null)]);
+    }
+    values.into_iter().map(Item::Value).collect()
+}
+
+/// Whether one of these comes to `end`, which decides; if none does, the opposite, unless one could not
+/// be told for want of rows.
+fn decided<T>(
+    parts: impl IntoIterator<Item = T>,
+    end: bool,
+    mut holds: impl FnMut(T) -> Result<bool, Undecidable>,
+) -> Result<bool, Undecidable> {
+    let mut wanting = false;
+    for part in parts {
+        match holds(part) {
+            Ok(outcome) if outcome == end => return Ok(end),
+            Ok(_) => {}
+            Err(Undecidable::NotLoaded) => wanting = true,
+            Err(other) => return Err(other),
+        }
+    }
+    if wanting {
+        return Err(Undecidable::NotLoaded);
+    }
+    Ok(!end)
 }
 
 /// The joins that more than one part looks at.

@@ -1,5 +1,6 @@
 //! A rule or a filter, ready to decide.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::program::{Join, Needs, Node};
 use super::resolve::Names;
 use crate::catalog::{Catalog, Collection, CollectionKey};
 use crate::event::{Action, ChangeEvent, RecordId, RowImage};
+use crate::related::ROWS_MAX;
 
 /// What a text may speak of.
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +82,35 @@ pub enum Undecidable {
         /// The field.
         name: String,
     },
-    /// Following a relation of the principal's record needs a query.
-    #[error("@request.auth.{name} holds no parts, and following relations is not supported yet")]
-    AuthRelation {
+    /// A member of the principal's record has no parts.
+    #[error(
+        "@request.auth.{name} has no parts: it is neither JSON nor a relation to an attached table"
+    )]
+    AuthPath {
         /// The member of `@request.auth`.
         name: String,
     },
+    /// Rows of another collection are needed that nobody has fetched yet. They are on the shelf's list.
+    #[error("rows of other collections have not been fetched yet")]
+    NotLoaded,
+    /// Rows of another collection are needed and cannot be had.
+    #[error("rows of {collection} could not be fetched")]
+    NotFetched {
+        /// The collection.
+        collection: String,
+    },
+    /// More rows of another collection are needed than one decision may look at.
+    #[error(
+        "more than {ROWS_MAX} rows of {collection} would have to be looked at; name what they must equal with ?= \
+         beside it"
+    )]
+    TooManyRows {
+        /// The collection.
+        collection: String,
+    },
+    /// A filter reaches rows, and nobody can say whether its author may list them.
+    #[error("nobody can say which rows the filter may look at")]
+    NoGates,
     /// Too much work.
     #[error("the decision takes too long")]
     TooMuchWork,
@@ -98,7 +123,11 @@ impl Undecidable {
             Self::OtherCollection => "other_collection",
             Self::FieldMissing { .. } => "field_missing",
             Self::Unreadable { .. } => "unreadable",
-            Self::AuthRelation { .. } => "needs_query",
+            Self::AuthPath { .. } => "auth_path",
+            Self::NotLoaded => "not_loaded",
+            Self::NotFetched { .. } => "not_fetched",
+            Self::TooManyRows { .. } => "too_many_rows",
+            Self::NoGates => "no_gates",
             Self::TooMuchWork => "too_much_work",
         }
     }
@@ -128,17 +157,20 @@ impl Predicate {
     /// If the text is not of the language, names what does not exist or may not be named, or needs a
     /// query to be decided.
     pub fn compile(text: &str, scope: Scope<'_>, usage: RuleUse) -> Result<Self, RuleError> {
-        let Scope { collection, .. } = scope;
         let explain = |fault| RuleError::new(text, fault);
         let expression = parser::parse(text).map_err(explain)?;
         if usage == RuleUse::Filter {
             refuse_request(text).map_err(explain)?;
         }
-        let mut compiler = Compiler::new(Names { collection, usage });
-        let node = compiler.node(&expression).map_err(explain)?;
+        let mut compiler = Compiler::new(Names {
+            scope,
+            usage,
+            auth_paths: Cell::default(),
+        });
+        let node = compiler.program(&expression).map_err(explain)?;
         Ok(Self {
             text: text.into(),
-            collection: collection.key,
+            collection: scope.collection.key,
             usage,
             node,
             joins: compiler.joins,
@@ -177,7 +209,23 @@ impl Predicate {
             return Err(Undecidable::OtherCollection);
         }
         let filter = self.usage != RuleUse::Rule;
+        if filter && !self.reaches_open_collections(request)? {
+            return Ok(false);
+        }
         Evaluation::new(row, request, filter, &self.joins).holds(&self.node)
+    }
+
+    /// Whether a filter keeps to collections that its author may list at all (contract, section 4.6).
+    fn reaches_open_collections(&self, request: &RequestContext<'_>) -> Result<bool, Undecidable> {
+        for join in &self.joins {
+            if let Join::Rows(rows) = join {
+                let gates = request.gates.ok_or(Undecidable::NoGates)?;
+                if !gates.may_ever_list(&rows.collection) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// The text it was compiled from.

@@ -1,26 +1,28 @@
 //! What a name means for one collection (contract, sections 5.7 and 5.8).
 
+use std::cell::Cell;
+
 use super::error::{Problem, nearest};
 use super::macros::Macro;
 use super::path::{Modifier, Step, split_modifier};
-use super::predicate::RuleUse;
-use super::program::{AuthMember, FieldRef, Join, Place, Source};
+use super::predicate::{RuleUse, Scope};
+use super::program::{AuthMember, FieldRef, Home, Join, Place, Source};
+use super::reach::{Paths, Spot, field_ref, find, join_of, leads_to_records, unknown};
 use super::value::Value;
-use crate::catalog::{Collection, FieldKind};
-
-/// Relations in one path, as in PocketBase.
-const RELATIONS_MAX: usize = 6;
+use crate::catalog::FieldKind;
 
 /// What every record has and no rule can use.
-const NOT_FIELDS: [&str; 3] = ["collectionId", "collectionName", "expand"];
+pub(super) const NOT_FIELDS: [&str; 3] = ["collectionId", "collectionName", "expand"];
 
 /// Gives names their meaning.
 pub(super) struct Names<'c> {
-    pub(super) collection: &'c Collection,
+    pub(super) scope: Scope<'c>,
     pub(super) usage: RuleUse,
+    /// Whether a path into the principal's record was seen.
+    pub(super) auth_paths: Cell<bool>,
 }
 
-impl Names<'_> {
+impl<'c> Names<'c> {
     /// What a name stands for: a macro, a value of the request, a field, or a word like `null`.
     pub(super) fn resolve(&self, name: &str, joins: &mut Vec<Join>) -> Result<Source, Problem> {
         if let Some(found) = Macro::parse(name) {
@@ -30,103 +32,87 @@ impl Names<'_> {
         if segments.iter().any(|segment| segment.is_empty()) {
             return Err(Problem::EmptyPart);
         }
+        let mut paths = self.paths(joins);
         match segments[..] {
             ["@request", "context"] => Ok(Source::Context),
             ["@request", "method"] => Ok(Source::Method),
-            ["@request", "auth", member, ref path @ ..] => auth(name, member, path, joins),
+            ["@request", "auth", member, ref path @ ..] => self.auth(name, member, path, joins),
             ["@request", "query", ref path @ .., last] => self.option(Place::Query, path, last),
             ["@request", "headers", ref path @ .., last] => self.option(Place::Headers, path, last),
             ["@request", "body", ref path @ .., last] => self.body(path, last),
-            ["@collection", owner, ref path @ ..] => other_collection(name, owner, path),
+            ["@collection", owner, ref path @ ..] => paths.every(name, owner, path),
             [first, ..] if first.starts_with('@') => Err(unknown_macro(name)),
-            [only] => self.field(only, joins),
-            [first, ref path @ ..] => self.path(name, first, path),
-            [] => Err(Problem::EmptyPart),
+            [only] => match paths.field(self.record(), only) {
+                Err(problem) => word(only).ok_or(problem),
+                found => found,
+            },
+            _ => paths.walk(self.record(), &segments),
         }
     }
 
-    /// A name without dots.
-    fn field(&self, segment: &str, joins: &mut Vec<Join>) -> Result<Source, Problem> {
-        let (name, modifier) = split_modifier(segment)?;
-        let lower = |source| match modifier {
-            Some(Modifier::Lower) => Source::Lower(Box::new(source)),
-            // The others mean nothing here, and PocketBase does not mind.
-            _ => source,
-        };
-        if name == "id" {
-            return Ok(lower(Source::Id));
+    /// The record that is decided about.
+    fn record(&self) -> Spot<'c> {
+        Spot::new(Home::Record, self.scope.collection)
+    }
+
+    fn paths<'j>(&self, joins: &'j mut Vec<Join>) -> Paths<'c, 'j> {
+        Paths {
+            catalog: self.scope.catalog,
+            usage: self.usage,
+            joins,
         }
-        let field = match self.find(name) {
-            Ok(field) => field,
-            Err(problem) => return word(segment).ok_or(problem),
+    }
+
+    /// A member of `@request.auth`, perhaps with a path into it.
+    fn auth(
+        &self,
+        name: &str,
+        member: &str,
+        path: &[&str],
+        joins: &mut Vec<Join>,
+    ) -> Result<Source, Problem> {
+        if path.is_empty() {
+            return auth_member(member, joins);
+        }
+        self.auth_paths.set(true);
+        if let Some(collection) = self.scope.auth
+            && (leads_to_records(collection, member) || member.contains("_via_"))
+        {
+            let mut segments = vec![member];
+            segments.extend(path);
+            let spot = Spot::new(Home::Auth, collection);
+            return self.paths(joins).walk(spot, &segments);
+        }
+        auth_path(name, member, path)
+    }
+
+    /// What says whether an email may be looked at, if it is an email that a filter looks at.
+    pub(super) fn email_flag(
+        &self,
+        home: Home,
+        field: &FieldRef,
+        joins: &[Join],
+    ) -> Option<Source> {
+        if self.usage == RuleUse::Rule {
+            return None;
+        }
+        let collection = match home {
+            Home::Record => self.scope.collection,
+            Home::Joined(join) => match &joins[join] {
+                Join::Rows(rows) => &*rows.collection,
+                Join::Items(..) | Join::Auth(_) => return None,
+            },
+            Home::Auth | Home::Nowhere => return None,
         };
-        let list = matches!(field.kind, FieldKind::Array(_));
-        Ok(match modifier {
-            Some(Modifier::Length) if list => Source::Length(field),
-            Some(Modifier::Each) if list => each(Join::Field(field), joins),
-            _ => lower(Source::Field(field)),
+        let auth = collection.auth.as_ref()?;
+        if auth.email != Some(field.index) {
+            return None;
+        }
+        Some(match auth.email_visibility {
+            Some(flag) => Source::Field(home, field_ref(collection, flag)),
+            // Nobody can say that it may be seen.
+            None => Source::Constant(Value::bool(false)),
         })
-    }
-
-    fn path(&self, name: &str, first: &str, path: &[&str]) -> Result<Source, Problem> {
-        let field = match self.find(first) {
-            Ok(field) => field,
-            Err(_) if first.contains("_via_") => {
-                return Err(needs_query(name, path, "through a back relation"));
-            }
-            Err(problem) => return Err(problem),
-        };
-        match &field.kind {
-            FieldKind::Json => {
-                let steps = path.iter().map(|segment| Step::parse(segment)).collect();
-                Ok(Source::JsonPath(field, steps))
-            }
-            kind if first != "id" && may_be_relation(kind) => {
-                Err(needs_query(name, path, "if this field is a relation"))
-            }
-            _ => Err(Problem::NoPath {
-                name: first.to_owned(),
-            }),
-        }
-    }
-
-    fn find(&self, name: &str) -> Result<FieldRef, Problem> {
-        if NOT_FIELDS.contains(&name) {
-            let name = name.to_owned();
-            return Err(Problem::NotAField { name });
-        }
-        let fields = &self.collection.fields;
-        let position = fields.iter().position(|field| &*field.name == name);
-        let Some(index) = position.filter(|&index| self.knows(index)) else {
-            return Err(self.unknown(name));
-        };
-        let field = &fields[index];
-        if field.hidden && self.usage != RuleUse::Rule {
-            let name = name.to_owned();
-            return Err(Problem::HiddenField { name });
-        }
-        Ok(FieldRef {
-            index,
-            name: field.name.clone(),
-            kind: field.kind.clone(),
-        })
-    }
-
-    /// Whoever writes the text may know of this field.
-    fn knows(&self, index: usize) -> bool {
-        !self.collection.fields[index].hidden || self.usage != RuleUse::Filter
-    }
-
-    fn unknown(&self, name: &str) -> Problem {
-        let fields = self.collection.fields.iter().enumerate();
-        let known = fields
-            .filter(|&(index, _)| self.knows(index))
-            .map(|(_, field)| &*field.name);
-        Problem::UnknownField {
-            name: name.to_owned(),
-            collection: self.collection.name.to_string(),
-            nearest: nearest(name, known.chain(["id"])),
-        }
     }
 
     /// `@request.query` and `@request.headers`: texts by name, without any depth.
@@ -156,7 +142,7 @@ impl Names<'_> {
     }
 
     fn is_number(&self, name: &str) -> bool {
-        let mut fields = self.collection.fields.iter();
+        let mut fields = self.scope.collection.fields.iter();
         let reserved = name == "id" || NOT_FIELDS.contains(&name);
         !reserved && fields.any(|field| &*field.name == name && field.kind == FieldKind::Number)
     }
@@ -164,9 +150,10 @@ impl Names<'_> {
     /// `@request.body`: nobody sends one here.
     fn body(&self, path: &[&str], last: &str) -> Result<Source, Problem> {
         let (last, modifier) = split_modifier(last)?;
+        let collection = self.scope.collection;
         let field = || match path {
-            [] => self.find(last),
-            _ => Err(self.unknown(last)),
+            [] => find(collection, last, self.usage),
+            _ => Err(unknown(collection, last, self.usage)),
         };
         let value = match modifier {
             None | Some(Modifier::Lower) => Value::Null,
@@ -182,11 +169,8 @@ impl Names<'_> {
     }
 }
 
-/// A member of `@request.auth`, perhaps with a path into it.
-fn auth(name: &str, member: &str, path: &[&str], joins: &mut Vec<Join>) -> Result<Source, Problem> {
-    if path.is_empty() {
-        return auth_member(member, joins);
-    }
+/// A path into a member of `@request.auth` that is no relation.
+fn auth_path(name: &str, member: &str, path: &[&str]) -> Result<Source, Problem> {
     let (member, None) = split_modifier(member)? else {
         return Err(unknown_macro(name));
     };
@@ -212,45 +196,11 @@ fn auth_member(segment: &str, joins: &mut Vec<Join>) -> Result<Source, Problem> 
     Ok(match modifier {
         Some(Modifier::Lower) => Source::Lower(Box::new(source)),
         Some(Modifier::Length) if is_field => Source::AuthLength(name.to_owned()),
-        Some(Modifier::Each) if is_field => each(Join::Auth(name.to_owned()), joins),
+        Some(Modifier::Each) if is_field => {
+            Source::Each(join_of(Join::Auth(name.to_owned()), joins))
+        }
         _ => source,
     })
-}
-
-/// The item of a list; one that is named before is the same.
-fn each(join: Join, joins: &mut Vec<Join>) -> Source {
-    let known = joins.iter().position(|other| *other == join);
-    Source::Each(known.unwrap_or_else(|| {
-        joins.push(join);
-        joins.len() - 1
-    }))
-}
-
-fn other_collection(name: &str, owner: &str, path: &[&str]) -> Result<Source, Problem> {
-    let mut alias = owner.splitn(2, ':');
-    let whole = alias.all(|part| !part.is_empty() && !part.contains(':'));
-    match path {
-        [_, hops @ ..] if whole => Err(needs_query(name, hops, "those of another collection")),
-        _ => Err(unknown_macro(name)),
-    }
-}
-
-/// `path` is what follows the first record.
-fn needs_query(name: &str, path: &[&str], what: &'static str) -> Problem {
-    if path.len() > RELATIONS_MAX {
-        return Problem::TooManyRelations(RELATIONS_MAX);
-    }
-    let path = name.to_owned();
-    Problem::NeedsQuery { path, what }
-}
-
-/// Whether a value may be the key of another record, or several.
-fn may_be_relation(kind: &FieldKind) -> bool {
-    match kind {
-        FieldKind::Text | FieldKind::Number => true,
-        FieldKind::Array(element) => matches!(**element, FieldKind::Text | FieldKind::Number),
-        FieldKind::Bool | FieldKind::Date | FieldKind::Json => false,
-    }
 }
 
 /// `null`, `true`, `false` in any letter case.
@@ -264,7 +214,7 @@ fn word(text: &str) -> Option<Source> {
     Some(Source::Constant(value))
 }
 
-fn unknown_macro(name: &str) -> Problem {
+pub(super) fn unknown_macro(name: &str) -> Problem {
     const REQUEST: [&str; 3] = ["@request.auth.id", "@request.context", "@request.method"];
     let known = Macro::ALL
         .iter()

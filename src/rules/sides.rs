@@ -4,13 +4,14 @@ use serde_json::Value as Json;
 
 use super::compare::{Affinity, Origin, Side};
 use super::context::AuthValues;
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, Item};
 use super::functions::{Moment, TimeValue, distance_km};
 use super::path::Step;
 use super::predicate::Undecidable;
-use super::program::{AuthMember, FieldRef, Place, Source, TimeCall};
+use super::program::{AuthMember, FieldRef, Home, Join, Place, Source, TimeCall};
 use super::read;
 use super::value::Value;
+use super::wants::At;
 use crate::catalog::FieldKind;
 
 impl<'e> Evaluation<'e> {
@@ -32,11 +33,15 @@ impl<'e> Evaluation<'e> {
             Source::Auth(member) => Side::bound(self.auth_member(*member)),
             Source::AuthField { name, path } => self.auth_field(name, path)?,
             Source::AuthLength(name) => self.auth_length(name)?,
-            Source::Id => column(Value::text(&*self.row.id.0), Affinity::Text),
-            Source::Field(field) => field_side(field, self.field(field)?),
-            Source::JsonPath(field, path) => json(self.json_path(field, path)?),
-            Source::Length(field) => column(self.length(field)?, Affinity::None),
-            Source::Each(join) => column(self.item(*join)?, Affinity::None),
+            Source::Id(home) => column(self.id(*home)?, Affinity::Text),
+            Source::Field(home, field) => field_side(field, self.field(*home, field)?),
+            Source::Key(home, field) => column(self.key(*home, field)?, Affinity::Text),
+            Source::JsonPath(home, field, path) => json(self.json_path(*home, field, path)?),
+            Source::Length(home, field) => column(self.length(*home, field)?, Affinity::None),
+            Source::Each(join) => match self.item(*join)? {
+                Item::Value(value) => column(value, Affinity::None),
+                Item::Row(_) => column(Value::Null, Affinity::None),
+            },
             Source::Lower(inner) => self.lower(inner)?,
             Source::Distance(points) => json(self.distance(points)?),
             Source::Time(call) => column(self.time(call)?, Affinity::None),
@@ -81,7 +86,7 @@ impl<'e> Evaluation<'e> {
         }
     }
 
-    fn auth_value(&self, name: &str) -> Option<&'e Json> {
+    pub(super) fn auth_value(&self, name: &str) -> Option<&'e Json> {
         let auth: &'e AuthValues = self.request.auth?;
         auth.fields.get(name)
     }
@@ -96,14 +101,10 @@ impl<'e> Evaluation<'e> {
         match (value, &path[0]) {
             (Json::Null, _) => Ok(Side::bound(Value::Null)),
             (Json::Object(_), _) | (Json::Array(_), Step::Item(_)) => {
-                let found = path.iter().try_fold(value, |value, step| match step {
-                    Step::Member(name) => value.as_object()?.get(name),
-                    Step::Item(index) => value.as_array()?.get(*index),
-                });
-                Ok(json(found.map_or(Value::Null, json_value)))
+                Ok(json(at_path(value, path)))
             }
-            // It is the key of another record, or it should be.
-            _ => Err(Undecidable::AuthRelation {
+            // A key, perhaps, of what is not attached.
+            _ => Err(Undecidable::AuthPath {
                 name: name.to_owned(),
             }),
         }
@@ -124,31 +125,112 @@ impl<'e> Evaluation<'e> {
         })
     }
 
-    fn field(&self, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
-        let json = self.image_value(field)?;
-        read::field(&field.kind, json).map_err(|_| unreadable(field))
+    /// Whose values are read: the record's, or those of the row that a join has chosen.
+    pub(super) fn at(&self, home: Home) -> Result<At<'e>, Undecidable> {
+        let join = match home {
+            Home::Record => return Ok(At::Record(self.row)),
+            Home::Joined(join) => join,
+            // Its values are known by name, not by place.
+            Home::Auth | Home::Nowhere => return Ok(At::Nobody),
+        };
+        let Join::Rows(rows) = self.join(join) else {
+            return Ok(At::Nobody);
+        };
+        Ok(match self.item(join)? {
+            Item::Row(Some(row)) => At::Joined(&rows.collection, row),
+            Item::Row(None) | Item::Value(_) => At::Nobody,
+        })
     }
 
-    fn json_path(&self, field: &FieldRef, path: &[Step]) -> Result<Value<'e>, Undecidable> {
-        let json = self.image_value(field)?;
-        read::at_path(json, path).map_err(|_| unreadable(field))
+    fn id(&self, home: Home) -> Result<Value<'e>, Undecidable> {
+        Ok(match self.at(home)? {
+            At::Record(row) => Value::text(&*row.id.0),
+            At::Joined(_, row) => Value::text(&*row.id.0),
+            At::Nobody => Value::Null,
+        })
     }
 
-    pub(super) fn field_items(&self, field: &FieldRef) -> Result<Vec<Value<'e>>, Undecidable> {
-        let json = self.image_value(field)?;
-        read::items(&field.kind, json).map_err(|_| unreadable(field))
+    fn field(&self, home: Home, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
+        let value = self.image_value(home, field)?;
+        value.map_or(Ok(Value::Null), |json| {
+            read::field(&field.kind, json).map_err(|_| unreadable(field))
+        })
     }
 
-    fn length(&self, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
-        self.field_items(field).map(|items| count(items.len()))
+    /// The key of a related record as its id, which is a text; `''` where there is none.
+    fn key(&self, home: Home, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
+        let value = match home {
+            Home::Auth => self.auth_value(&field.name).map_or(Value::Null, json_value),
+            _ => self.field_as_stored(home, field)?,
+        };
+        Ok(value
+            .to_text()
+            .map_or(Value::Null, |text| Value::text(text.into_owned())))
     }
 
-    /// A field's value as it stands in the image.
-    fn image_value(&self, field: &FieldRef) -> Result<&'e str, Undecidable> {
+    /// As [`field`](Self::field), but NULL stays apart from what a record shows for it.
+    fn field_as_stored(&self, home: Home, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
+        let value = self.image_value(home, field)?;
+        match value.map(str::trim_ascii) {
+            None => Ok(Value::Null),
+            Some("null") => Ok(Value::text("")),
+            Some(json) => read::field(&field.kind, json).map_err(|_| unreadable(field)),
+        }
+    }
+
+    fn json_path(
+        &self,
+        home: Home,
+        field: &FieldRef,
+        path: &[Step],
+    ) -> Result<Value<'e>, Undecidable> {
+        if home == Home::Auth {
+            return Ok(match self.auth_value(&field.name) {
+                None => Value::Null,
+                Some(value) => at_path(value, path),
+            });
+        }
+        let value = self.image_value(home, field)?;
+        value.map_or(Ok(Value::Null), |json| {
+            read::at_path(json, path).map_err(|_| unreadable(field))
+        })
+    }
+
+    pub(super) fn field_items(
+        &self,
+        home: Home,
+        field: &FieldRef,
+    ) -> Result<Vec<Value<'e>>, Undecidable> {
+        let value = self.image_value(home, field)?;
+        value.map_or(Ok(Vec::new()), |json| {
+            read::items(&field.kind, json).map_err(|_| unreadable(field))
+        })
+    }
+
+    /// How many items a list has; of a relation to one, whether there is one.
+    fn length(&self, home: Home, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
+        let items = self.field_items(home, field)?;
+        let counted = items.iter().filter(|item| {
+            field.is_list() || !matches!(item, Value::Text(text) if text.is_empty())
+        });
+        Ok(count(counted.count()))
+    }
+
+    /// A field's value as it stands in the image; `None` where there is no row.
+    pub(super) fn image_value(
+        &self,
+        home: Home,
+        field: &FieldRef,
+    ) -> Result<Option<&'e str>, Undecidable> {
+        let (collection, image) = match self.at(home)? {
+            At::Record(row) => (row.collection, row.image),
+            At::Joined(collection, row) => (collection, &row.image),
+            At::Nobody => return Ok(None),
+        };
         let missing = || Undecidable::FieldMissing {
             name: field.name.to_string(),
         };
-        let fields = &self.row.collection.fields;
+        let fields = &collection.fields;
         let is_it = |index: &usize| {
             let found = fields.get(*index);
             found.is_some_and(|found| found.name == field.name && found.kind == field.kind)
@@ -158,9 +240,9 @@ impl<'e> Evaluation<'e> {
             .or_else(|| (0..fields.len()).find(is_it))
             .filter(|&index| !(self.filter && fields[index].hidden))
             .ok_or_else(missing)?;
-        let json = self.row.image.value(index).ok_or_else(missing)?;
+        let json = image.value(index).ok_or_else(missing)?;
         self.budget.spend(json.len())?;
-        Ok(json)
+        Ok(Some(json))
     }
 
     fn distance(&self, points: &'e [Source; 4]) -> Result<Value<'e>, Undecidable> {
@@ -187,6 +269,14 @@ impl<'e> Evaluation<'e> {
         let moment = time.and_then(TimeValue::moment);
         Ok(moment.map_or(Value::Null, |moment| Value::text(call.format.write(moment))))
     }
+}
+
+fn at_path<'v>(value: &'v Json, path: &[Step]) -> Value<'v> {
+    let found = path.iter().try_fold(value, |value, step| match step {
+        Step::Member(name) => value.as_object()?.get(name),
+        Step::Item(index) => value.as_array()?.get(*index),
+    });
+    found.map_or(Value::Null, json_value)
 }
 
 fn unreadable(field: &FieldRef) -> Undecidable {

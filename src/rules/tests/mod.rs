@@ -3,6 +3,7 @@
 mod errors;
 mod hostile;
 mod oracle;
+mod relations;
 mod semantics;
 mod syntax;
 mod world;

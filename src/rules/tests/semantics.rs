@@ -405,7 +405,7 @@ fn what_cannot_be_known_is_an_error() {
         let decided = decide_row(rule, &json!({"id": 1}), &user);
         let error = decided.expect_err(rule);
         assert!(
-            matches!(error, Undecidable::AuthRelation { .. }),
+            matches!(error, Undecidable::AuthPath { .. }),
             "{rule}: {error}"
         );
     }

@@ -1,0 +1,226 @@
+//! Rows of other collections during a decision: what is wanted, and what the shelf has.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::evaluate::{Evaluation, Item};
+use super::predicate::{Row, Undecidable};
+use super::program::{FieldRef, Home, Reach, Rows};
+use super::value::Value;
+use crate::catalog::{Collection, Field, FieldKind, TypeClass};
+use crate::related::{Absent, ROWS_MAX, RelatedRow, Want};
+
+/// Whose values are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At<'e> {
+    Record(Row<'e>),
+    Joined(&'e Collection, &'e RelatedRow),
+    /// There is no such row: all its values are NULL.
+    Nobody,
+}
+
+/// Fields by position, and what they must equal.
+type Equals = Vec<(usize, Arc<str>)>;
+
+/// What a row must equal in a field.
+enum Sought {
+    Text(Arc<str>),
+    /// No row has it.
+    Nothing,
+    /// It cannot be asked for.
+    Anything,
+}
+
+impl<'e> Evaluation<'e> {
+    /// The rows of a join; one that is nobody's where there are none.
+    pub(super) fn rows(&self, rows: &'e Rows) -> Result<Rc<[Item<'e>]>, Undecidable> {
+        let nobody = || Rc::from([Item::Row(None)]);
+        let Some(narrow) = self.narrowed(rows)? else {
+            return Ok(nobody());
+        };
+        let Reach::Keys { home, from, to } = &rows.reach else {
+            let found = self.fetched(rows, narrow)?;
+            let items: Rc<[_]> = found.iter().map(|row| Item::Row(Some(row))).collect();
+            return Ok(if items.is_empty() { nobody() } else { items });
+        };
+        let mut items = Vec::new();
+        let mut missing = None;
+        for key in self.keys(*home, from)? {
+            let fits = key.filter(|key| is_value_of(&rows.collection.fields[*to], key));
+            let found = fits.map(|key| {
+                let mut equals = vec![(*to, key)];
+                equals.extend(narrow.iter().cloned());
+                self.fetched(rows, equals)
+            });
+            match found.transpose() {
+                Ok(Some(found)) if !found.is_empty() => {
+                    items.extend(found.iter().map(|row| Item::Row(Some(row))));
+                }
+                Ok(_) => items.push(Item::Row(None)),
+                // All keys are wanted at once.
+                Err(Undecidable::NotLoaded) => missing = Some(Undecidable::NotLoaded),
+                Err(other) => return Err(other),
+            }
+        }
+        if items.len() > ROWS_MAX {
+            let collection = rows.collection.name.to_string();
+            return Err(Undecidable::TooManyRows { collection });
+        }
+        match missing {
+            Some(missing) => Err(missing),
+            None if items.is_empty() => Ok(nobody()),
+            None => Ok(items.into()),
+        }
+    }
+
+    /// What rows must equal beside their keys; `None` if no row can.
+    fn narrowed(&self, rows: &'e Rows) -> Result<Option<Equals>, Undecidable> {
+        let mut equals = Vec::new();
+        for (field, source) in &rows.narrow {
+            let side = self.side(source)?;
+            match sought(&rows.collection, *field, &side.value) {
+                Sought::Text(text) => equals.push((*field, text)),
+                Sought::Nothing => return Ok(None),
+                Sought::Anything => {}
+            }
+        }
+        equals.sort_unstable();
+        equals.dedup();
+        Ok(Some(equals))
+    }
+
+    fn fetched(&self, rows: &'e Rows, equals: Equals) -> Result<&'e [RelatedRow], Undecidable> {
+        let want = Want {
+            collection: Arc::clone(&rows.collection),
+            equals,
+            before: self.row.deleted_by,
+        };
+        let collection = || rows.collection.name.to_string();
+        let found = self
+            .request
+            .shelf
+            .rows(&want)
+            .map_err(|absent| match absent {
+                Absent::NotYet => Undecidable::NotLoaded,
+                Absent::TooMany => Undecidable::TooManyRows {
+                    collection: collection(),
+                },
+                Absent::Failed => Undecidable::NotFetched {
+                    collection: collection(),
+                },
+            })?;
+        self.budget.spend(found.len())?;
+        Ok(found)
+    }
+
+    /// The keys that a field holds; `None` in a list stands for nobody.
+    fn keys(&self, home: Home, field: &FieldRef) -> Result<Vec<Option<Arc<str>>>, Undecidable> {
+        let unreadable = || Undecidable::Unreadable {
+            name: field.name.to_string(),
+        };
+        if home == Home::Auth {
+            let value = self.auth_value(&field.name);
+            return Ok(value.map(keys_in).unwrap_or_default());
+        }
+        let Some(json) = self.image_value(home, field)? else {
+            return Ok(Vec::new());
+        };
+        let json: Json = serde_json::from_str(json).map_err(|_| unreadable())?;
+        Ok(keys_in(&json))
+    }
+
+    /// Whether whoever wrote the filter may list the row that a join has chosen.
+    pub(super) fn is_visible(&self, join: usize) -> Result<bool, Undecidable> {
+        match self.at(Home::Joined(join))? {
+            At::Joined(collection, row) => self.may_list(collection, row),
+            At::Record(_) | At::Nobody => Ok(true),
+        }
+    }
+
+    pub(super) fn may_list(
+        &self,
+        collection: &'e Collection,
+        row: &'e RelatedRow,
+    ) -> Result<bool, Undecidable> {
+        let gates = self.request.gates.ok_or(Undecidable::NoGates)?;
+        gates.may_list(Row {
+            collection,
+            id: &row.id,
+            image: &row.image,
+            deleted_by: self.row.deleted_by,
+        })
+    }
+}
+
+/// The keys in a value: that of a scalar, those of a list.
+fn keys_in(value: &Json) -> Vec<Option<Arc<str>>> {
+    match value {
+        Json::Null => Vec::new(),
+        Json::Array(items) => items.iter().map(key_in).collect(),
+        scalar => vec![key_in(scalar)],
+    }
+}
+
+fn key_in(value: &Json) -> Option<Arc<str>> {
+    match value {
+        Json::String(text) => Some(text.as_str().into()),
+        // Whole numbers keep their digits.
+        Json::Number(number) => Some(number.to_string().into()),
+        Json::Bool(flag) => Some(if *flag { "true" } else { "false" }.into()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
+/// Whether a text is one that a column can hold, so that the database can be asked for it.
+fn is_value_of(field: &Field, text: &str) -> bool {
+    match field.column_type.class {
+        TypeClass::Integer => text.parse::<i64>().is_ok(),
+        TypeClass::Uuid => is_uuid(text),
+        TypeClass::Text => !text.contains('\0'),
+        // It comes from a foreign key, so the database wrote it itself.
+        TypeClass::Other => true,
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// What rows can be asked for, if a field of theirs shall equal a value by `?=`.
+fn sought(collection: &Collection, field: usize, value: &Value<'_>) -> Sought {
+    let described = &collection.fields[field];
+    // The id of a record is a text, whatever the column is.
+    let is_id = collection.key_fields == [field];
+    let text = match value {
+        Value::Null => return Sought::Anything,
+        Value::Text(text) if text.is_empty() => return Sought::Anything,
+        Value::Text(text) => text.clone(),
+        Value::Integer(_) | Value::Real(_) => Cow::Borrowed(""),
+    };
+    match (described.column_type.class, &described.kind) {
+        (TypeClass::Integer, FieldKind::Number) => whole(value),
+        (TypeClass::Uuid, FieldKind::Text) | (TypeClass::Text, FieldKind::Text)
+            if text.is_empty() =>
+        {
+            Sought::Anything
+        }
+        _ if !is_value_of(described, &text) => Sought::Nothing,
+        _ if is_id || described.kind == FieldKind::Text => Sought::Text(text.into()),
+        _ => Sought::Anything,
+    }
+}
+
+/// The whole number that a value is to a column of numbers.
+fn whole(value: &Value<'_>) -> Sought {
+    match value.borrowed().numeric().stored_number() {
+        Value::Integer(integer) => Sought::Text(integer.to_string().into()),
+        Value::Real(_) | Value::Text(_) | Value::Null => Sought::Nothing,
+    }
+}
