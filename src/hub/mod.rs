@@ -6,6 +6,7 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
 
 mod access;
+mod encoded;
 #[cfg(test)]
 pub(crate) mod fake;
 mod filter;
