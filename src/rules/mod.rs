@@ -30,5 +30,6 @@ mod value;
 
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
+pub(crate) use error::nearest;
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;
