@@ -16,8 +16,11 @@ const PICKS_MAX: usize = 1024;
 pub(super) struct Encoded<'e> {
     pub event: &'e ChangeEvent,
     whole: [OnceCell<Vec<u8>>; 3],
-    picks: RefCell<HashMap<(Arc<str>, Visibility), Rc<[u8]>>>,
+    picks: RefCell<Picks>,
 }
+
+/// By the text of the list.
+type Picks = HashMap<(Arc<str>, Visibility), Rc<[u8]>>;
 
 /// The data for one subscription text.
 pub(super) enum Data<'d> {
@@ -71,5 +74,55 @@ impl<'e> Encoded<'e> {
             Visibility::Full => full,
         };
         cell.get_or_init(|| encode_change(self.event, visibility))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
+    use crate::event::{Action, RecordId, RowImage};
+
+    fn event() -> ChangeEvent {
+        let fields = vec![Field::new("title", FieldKind::Text)];
+        ChangeEvent {
+            collection: Arc::new(Collection::new(CollectionKey(1), "posts", fields)),
+            action: Action::Create,
+            id: RecordId("a".into()),
+            old: None,
+            new: Some(RowImage::new("\"T\"".into(), [Some(0..3)].into())),
+            transaction: None,
+            position: None,
+        }
+    }
+
+    fn picker(fields: &str) -> Option<Picker> {
+        Picker::parse(fields).expect("a good list")
+    }
+
+    #[test]
+    fn what_many_ask_for_is_picked_once() {
+        let event = event();
+        let encoded = Encoded::new(&event);
+        let (one, other) = (picker("title"), picker("title"));
+        let data = |picker: &Option<Picker>| encoded.data(Visibility::Plain, picker.as_ref());
+        let (Data::Picked(first), Data::Picked(second)) = (data(&one), data(&other)) else {
+            panic!("both ask for some fields");
+        };
+        assert!(Rc::ptr_eq(&first, &second));
+        assert_eq!(*first, *br#"{"record":{"title":"T"},"action":"create"}"#);
+        assert!(matches!(data(&None), Data::Whole(_)));
+    }
+
+    #[test]
+    fn picks_are_kept_up_to_a_limit_and_made_beyond_it() {
+        let event = event();
+        let encoded = Encoded::new(&event);
+        for n in 0..=PICKS_MAX {
+            let picker = picker(&format!("title,x{n}"));
+            let data = encoded.data(Visibility::Full, picker.as_ref());
+            assert_eq!(*data, *br#"{"record":{"title":"T"},"action":"create"}"#);
+        }
+        assert_eq!(encoded.picks.borrow().len(), PICKS_MAX);
     }
 }

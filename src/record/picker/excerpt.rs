@@ -2,6 +2,9 @@
 
 use html5gum::{DefaultEmitter, Token, Tokenizer};
 
+/// Bytes of a text that are looked at, so that markup without end costs no more than any.
+const HTML_BYTES_MAX: usize = 256 * 1024;
+
 /// How much of a text is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Excerpt {
@@ -24,6 +27,7 @@ impl Excerpt {
 
     /// The text between the tags, not much more of it than is wanted.
     pub(super) fn plain(self, html: &str) -> String {
+        let html = &html[..html.floor_char_boundary(HTML_BYTES_MAX)];
         let mut emitter = DefaultEmitter::default();
         emitter.naively_switch_states(true);
         let mut plain = Plain::default();

@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
 use super::*;
 
 fn pick(fields: &str, json: &str) -> String {
@@ -237,4 +240,48 @@ fn work_of_an_excerpt_ends_with_its_length() {
     };
     assert_eq!(excerpt.of(&long), "word word...");
     assert_eq!(excerpt.plain(&long), " word word word");
+    let markup = format!("{}word", "<i é>".repeat(100_000));
+    assert_eq!(excerpt.of(&markup), "");
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-c<>&;/p \\\\\"é\u{2028}]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-c.]{0,2}", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_list_picks_json_from_json(fields in "([a-c*.,:() '\"]|excerpt\\(2,t\\)){0,24}", json in value()) {
+        if let Ok(Some(picker)) = Picker::parse(&fields) {
+            let mut out = Vec::new();
+            picker.pick(&json.to_string(), &mut out);
+            prop_assert!(serde_json::from_slice::<Value>(&out).is_ok(), "{fields:?} of {json}");
+            prop_assert!(!out.contains(&b'\n'));
+        }
+    }
+
+    #[test]
+    fn star_changes_nothing_but_the_order(json in value()) {
+        let picked: Value = serde_json::from_str(&pick("*", &json.to_string())).expect("JSON");
+        prop_assert_eq!(picked, json);
+    }
+
+    #[test]
+    fn no_text_breaks_an_excerpt(html in any::<String>(), max in 1_usize..20) {
+        let excerpt = Excerpt { characters_max: max, ellipsis: false };
+        let text = excerpt.of(&html);
+        prop_assert!(text.chars().count() <= max);
+        prop_assert_eq!(text.trim(), &text);
+    }
 }
