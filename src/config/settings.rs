@@ -244,6 +244,12 @@ fn hub() -> Vec<Setting> {
             hub.wildcard
         ),
         setting!(
+            "strict_subscriptions",
+            "Whether subscriptions that could never fire are refused with a reason.",
+            switch(),
+            hub.strict_subscriptions
+        ),
+        setting!(
             "token_expiry",
             "What becomes of a stream when its token ends: end, or ignore as PocketBase does.",
             word(expiries),

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::auth::LoginError;
-use crate::hub::{JoinError, SetTopicsError};
+use crate::hub::{JoinError, SetTopicsError, Unfit, Unfitting};
 
 /// Seconds after which a client that was turned away for lack of room may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -69,6 +69,14 @@ impl Violation {
         Self {
             code: "validation_in_invalid",
             message: "Must be a valid value.".into(),
+            params: None,
+        }
+    }
+
+    pub(super) fn unfit(why: &Unfit) -> Self {
+        Self {
+            code: why.code(),
+            message: why.to_string().into(),
             params: None,
         }
     }
@@ -183,6 +191,31 @@ impl ApiError {
         Self::unavailable("The change feed has not reached its database yet. Try again later.")
     }
 
+    /// Why subscriptions were not replaced; `places` says where each of them stood in the form.
+    pub(super) fn of_topics(error: SetTopicsError, places: &[usize]) -> Self {
+        match error {
+            SetTopicsError::Unfit(unfit) => {
+                let items = unfit.into_iter().map(|Unfitting { at, why }| {
+                    let place = places.get(at).copied().unwrap_or(at);
+                    (place.to_string(), Violation::unfit(&why))
+                });
+                let items = FieldError::Items(items.collect());
+                Self::invalid(Invalid::from([("subscriptions", items)]))
+            }
+            SetTopicsError::UnknownClient => {
+                Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
+            }
+            SetTopicsError::ForeignAddress => {
+                Self::new(StatusCode::BAD_REQUEST, "Invalid realtime client.")
+            }
+            SetTopicsError::OtherPrincipal => Self::new(
+                StatusCode::FORBIDDEN,
+                "The current and the previous request authorization don't match.",
+            ),
+            SetTopicsError::Stopped => Self::stopping(),
+        }
+    }
+
     fn stopping() -> Self {
         Self::unavailable("The server is stopping. Try again later.")
     }
@@ -237,24 +270,6 @@ impl From<LoginError> for ApiError {
                 );
                 Self::unavailable("The login could not be decided. Try again later.")
             }
-        }
-    }
-}
-
-impl From<SetTopicsError> for ApiError {
-    fn from(error: SetTopicsError) -> Self {
-        match error {
-            SetTopicsError::UnknownClient => {
-                Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
-            }
-            SetTopicsError::ForeignAddress => {
-                Self::new(StatusCode::BAD_REQUEST, "Invalid realtime client.")
-            }
-            SetTopicsError::OtherPrincipal => Self::new(
-                StatusCode::FORBIDDEN,
-                "The current and the previous request authorization don't match.",
-            ),
-            SetTopicsError::Stopped => Self::stopping(),
         }
     }
 }

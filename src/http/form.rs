@@ -27,6 +27,8 @@ pub(super) struct Form {
 pub(super) struct ValidForm {
     pub(super) client_id: String,
     pub(super) subscriptions: Vec<Subscription>,
+    /// Where each of them stood in the form.
+    pub(super) places: Vec<usize>,
 }
 
 impl Form {
@@ -118,9 +120,11 @@ impl Form {
         if !invalid.is_empty() {
             return Err(ApiError::invalid(invalid));
         }
+        let (places, subscriptions) = distinct(&self.subscriptions);
         Ok(ValidForm {
             client_id: self.client_id,
-            subscriptions: distinct(&self.subscriptions),
+            subscriptions,
+            places,
         })
     }
 }
@@ -151,14 +155,15 @@ fn check_subscriptions(subscriptions: &[String]) -> Option<FieldError> {
     (!items.is_empty()).then_some(FieldError::Items(items))
 }
 
-/// Each subscription once, empty ones left out.
-fn distinct(subscriptions: &[String]) -> Vec<Subscription> {
+/// Each subscription once, empty ones left out, and where it stood.
+fn distinct(subscriptions: &[String]) -> (Vec<usize>, Vec<Subscription>) {
     let mut seen = HashSet::new();
     subscriptions
         .iter()
-        .filter(|text| !text.is_empty() && seen.insert(&***text))
-        .map(|text| Subscription::parse(text))
-        .collect()
+        .enumerate()
+        .filter(|(_, text)| !text.is_empty() && seen.insert(&***text))
+        .map(|(place, text)| (place, Subscription::parse(text)))
+        .unzip()
 }
 
 /// How a body is to be read.

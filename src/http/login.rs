@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::address::ClientAddress;
-use super::errors::{ApiError, JsonLine};
+use super::errors::ApiError;
 use super::login_form::LoginForm;
-use super::picker::Picker;
 use super::room::Room;
 use crate::auth::{LoggedIn, LoginRecord};
-use crate::record::{Visibility, encode_record};
+use crate::record::{Picker, Visibility, encode_record};
 
 /// `POST /api/collections/{nameOrId}/auth-with-password`.
 pub(super) async fn with_password(
@@ -37,7 +36,7 @@ async fn log_in(room: &Room, collection: &str, request: Request) -> Result<Respo
     if fields.is_empty() {
         return Err(crate::auth::LoginError::PasswordDisabled.into());
     }
-    let picker = Picker::of(request.uri().query());
+    let picker = picker_of(request.uri().query());
     let form = LoginForm::read(request, room.options.body_bytes_max).await?;
     form.validate(fields)?;
     let only = Some(&*form.identity_field).filter(|field| !field.is_empty());
@@ -60,7 +59,7 @@ pub(super) async fn refresh(
     };
     let refreshed = timeout(room.options.request_timeout, refreshed).await;
     let refreshed = refreshed.map_err(|_| ApiError::overloaded())??;
-    Ok(answer(refreshed, Picker::of(parts.uri.query()).as_ref()))
+    Ok(answer(refreshed, picker_of(parts.uri.query()).as_ref()))
 }
 
 /// `GET /api/collections/{nameOrId}/auth-methods`: what may be logged in with. Of PocketBase's
@@ -83,10 +82,8 @@ pub(super) async fn methods(
         "password": { "enabled": !fields.is_empty(), "identityFields": fields },
         "usernamePassword": fields.contains(&"username"),
     });
-    Ok(match Picker::of(parts.uri.query()) {
-        Some(picker) => JsonLine(picker.pick(&methods)).into_response(),
-        None => JsonLine(methods).into_response(),
-    })
+    let json = methods.to_string();
+    Ok(json_line(&json, picker_of(parts.uri.query()).as_ref()))
 }
 
 fn answer(logged_in: LoggedIn, picker: Option<&Picker>) -> Response {
@@ -103,10 +100,61 @@ fn answer(logged_in: LoggedIn, picker: Option<&Picker>) -> Response {
     json.extend_from_slice(br#","token":"#);
     json.extend_from_slice(Value::from(logged_in.token).to_string().as_bytes());
     json.extend_from_slice(b"}");
-    let picked = picker.and_then(|picker| {
-        let whole: Value = serde_json::from_slice(&json).ok()?;
-        Some(JsonLine(picker.pick(&whole)).into_response())
-    });
-    json.push(b'\n');
-    picked.unwrap_or_else(|| ([(CONTENT_TYPE, "application/json")], json).into_response())
+    let json = String::from_utf8(json).expect("JSON is text");
+    json_line(&json, picker)
+}
+
+/// What is wanted of an answer; a list of fields that cannot be read asks for everything.
+fn picker_of(query: Option<&str>) -> Option<Picker> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    let (_, fields) = pairs.find(|(key, _)| key == "fields")?;
+    Picker::parse(&fields).ok().flatten()
+}
+
+/// One line of JSON, ended by a line feed as PocketBase's are.
+fn json_line(json: &str, picker: Option<&Picker>) -> Response {
+    let mut line = Vec::with_capacity(json.len() + 1);
+    match picker {
+        Some(picker) => picker.pick(json, &mut line),
+        None => line.extend_from_slice(json.as_bytes()),
+    }
+    line.push(b'\n');
+    ([(CONTENT_TYPE, "application/json")], line).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_query_are_picked_from_the_top_of_the_answer() {
+        let whole = r#"{"record":{"id":"a","name":"b","tags":[{"x":1,"y":2}]},"token":"t"}"#;
+        for (query, picked) in [
+            (
+                "fields=token,record.id",
+                r#"{"record":{"id":"a"},"token":"t"}"#,
+            ),
+            (
+                "fields=token,%20record.id",
+                r#"{"record":{"id":"a"},"token":"t"}"#,
+            ),
+            ("fields=id", "{}"),
+            ("fields=*", whole),
+            ("fields=record.tags.x", r#"{"record":{"tags":[{"x":1}]}}"#),
+            ("fields=token&fields=record", r#"{"token":"t"}"#),
+            ("fields=record.name:excerpt(0)", whole),
+            ("fields=", whole),
+            ("fields=,", whole),
+            ("other=a", whole),
+            ("", whole),
+        ] {
+            let mut out = Vec::new();
+            match picker_of(Some(query)) {
+                Some(picker) => picker.pick(whole, &mut out),
+                None => out.extend_from_slice(whole.as_bytes()),
+            }
+            assert_eq!(String::from_utf8_lossy(&out), picked, "{query}");
+        }
+        assert_eq!(picker_of(None), None);
+    }
 }

@@ -18,7 +18,6 @@ mod options;
 mod page;
 mod panics;
 mod paths;
-mod picker;
 mod pulse;
 mod room;
 mod server;

@@ -54,7 +54,8 @@ async fn apply(
         expires_at: proof.expires_at,
         subscriptions: form.subscriptions,
     };
-    room.neighbours.hub.set_topics(request).await?;
+    let set = room.neighbours.hub.set_topics(request).await;
+    set.map_err(|error| ApiError::of_topics(error, &form.places))?;
     if !principal.is_guest() {
         // What changed between the proof and the hub's beginning to watch is seen by looking again.
         let proof = authenticator.authenticate(authorization).await;

@@ -60,7 +60,7 @@ impl FakeHub {
     pub(crate) fn start() -> Self {
         let (commands, mut received) = mpsc::channel(8);
         let hub = Self {
-            handle: HubHandle::new(commands),
+            handle: HubHandle::new(commands, None),
             state: Arc::default(),
         };
         let own = hub.state.clone();
@@ -100,7 +100,7 @@ impl State {
             }
             Command::SetTopics { request, reply } => {
                 self.asked.push(request);
-                let _ = reply.send(self.refuse_topics.map_or(Ok(()), Err));
+                let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }
             Command::Confirm { .. } => {}
         }

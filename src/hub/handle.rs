@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::Mailbox;
+use super::strict::Strict;
+use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
 use crate::topic::Subscription;
 
@@ -13,6 +15,8 @@ use crate::topic::Subscription;
 #[derive(Debug, Clone)]
 pub struct HubHandle {
     commands: mpsc::Sender<Command>,
+    /// Set where subscriptions are checked before they are taken.
+    strict: Option<Strict>,
 }
 
 /// A subscriber's complete new list of subscriptions, and who asks for it.
@@ -45,8 +49,11 @@ pub enum JoinError {
 }
 
 /// Why subscriptions were not replaced (section 2.4); in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetTopicsError {
+    /// Some could never fire; only said where subscriptions are checked.
+    #[error("some subscriptions could never fire")]
+    Unfit(Vec<Unfitting>),
     /// No stream has this client id.
     #[error("missing or invalid client id")]
     UnknownClient,
@@ -79,8 +86,8 @@ pub(super) enum Command {
 }
 
 impl HubHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(commands: mpsc::Sender<Command>, strict: Option<Strict>) -> Self {
+        Self { commands, strict }
     }
 
     /// Opens a mailbox for a new subscriber without subscriptions. PB_CONNECT is for the caller to
@@ -101,7 +108,10 @@ impl HubHandle {
     ///
     /// # Errors
     /// As [`SetTopicsError`] says; nothing has changed then.
-    pub async fn set_topics(&self, request: SetTopics) -> Result<(), SetTopicsError> {
+    pub async fn set_topics(&self, mut request: SetTopics) -> Result<(), SetTopicsError> {
+        if let Some(strict) = &self.strict {
+            request = strict.check(request).await?;
+        }
         let (reply, answer) = oneshot::channel();
         let command = Command::SetTopics { request, reply };
         if self.commands.send(command).await.is_err() {

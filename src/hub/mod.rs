@@ -6,6 +6,7 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
 
 mod access;
+mod encoded;
 #[cfg(test)]
 pub(crate) mod fake;
 mod filter;
@@ -14,11 +15,14 @@ mod mailbox;
 mod principals;
 mod publish;
 mod registry;
+mod strict;
 mod task;
+mod unfit;
 
 pub use handle::{HubHandle, JoinError, SetTopics, SetTopicsError};
 pub use mailbox::{ClientId, Mailbox};
 pub use task::Hub;
+pub use unfit::{Unfit, Unfitting};
 
 /// Limits of the hub.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ pub struct HubOptions {
     pub subscribers_per_address_max: usize,
     /// Whether the topic `*` delivers every collection the subscriber may list.
     pub wildcard: bool,
+    /// Whether subscriptions that could never fire are refused; PocketBase accepts them.
+    pub strict_subscriptions: bool,
     /// What becomes of a stream when the token that opened it ends.
     pub token_expiry: TokenExpiry,
 }
@@ -54,6 +60,7 @@ impl Default for HubOptions {
             subscribers_max: 100_000,
             subscribers_per_address_max: 1_000,
             wildcard: true,
+            strict_subscriptions: false,
             token_expiry: TokenExpiry::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Who receives an event, and which bytes: encoded once per subscription text and visibility.
+//! Who receives an event, and which frame: one per subscription text and visibility.
 
 use std::cell::{LazyCell, OnceCell};
 
@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use super::HubOptions;
 use super::access::Access;
+use super::encoded::Encoded;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use crate::auth::{AuthRecord, Principal};
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
-use crate::record::{Visibility, encode_change, encode_gap};
+use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
 use crate::rules::{RequestContext, Row};
 use crate::telemetry::Metrics;
@@ -25,34 +26,6 @@ pub(super) struct Delivery<'a> {
     pub now: Timestamp,
     /// Rows of other collections, as far as they were fetched.
     pub shelf: &'a Shelf,
-}
-
-/// An event's data, encoded when somebody first needs it.
-struct Encoded<'e> {
-    event: &'e ChangeEvent,
-    plain: OnceCell<Vec<u8>>,
-    own: OnceCell<Vec<u8>>,
-    full: OnceCell<Vec<u8>>,
-}
-
-impl<'e> Encoded<'e> {
-    fn new(event: &'e ChangeEvent) -> Self {
-        Self {
-            event,
-            plain: OnceCell::new(),
-            own: OnceCell::new(),
-            full: OnceCell::new(),
-        }
-    }
-
-    fn data(&self, visibility: Visibility) -> &[u8] {
-        let cell = match visibility {
-            Visibility::Plain => &self.plain,
-            Visibility::Own => &self.own,
-            Visibility::Full => &self.full,
-        };
-        cell.get_or_init(|| encode_change(self.event, visibility))
-    }
 }
 
 impl Delivery<'_> {
@@ -94,7 +67,8 @@ impl Delivery<'_> {
             };
             let frames = [Visibility::Plain, Visibility::Own, Visibility::Full].map(|visibility| {
                 LazyCell::new(move || {
-                    let frame = Frame::event(id, text, encoded.data(visibility));
+                    let data = encoded.data(visibility, group.picker.as_ref());
+                    let frame = Frame::event(id, text, &data);
                     if frame.is_none() {
                         self.metrics.unwritable_frames.inc();
                     }

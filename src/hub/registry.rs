@@ -15,6 +15,7 @@ use super::mailbox::ClientId;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
+use crate::record::Picker;
 use crate::rules::AuthValues;
 use crate::topic::{Options, Subscription};
 
@@ -53,6 +54,8 @@ pub(super) struct Group {
     pub options: Options,
     /// The filter among the options, if any.
     pub filter: Filter,
+    /// What is wanted of a record; `None` for all of it.
+    pub picker: Option<Picker>,
 }
 
 /// All subscribers and their subscriptions.
@@ -150,6 +153,7 @@ impl Registry {
                 .entry(Arc::clone(subscription.text()))
                 .or_insert_with(|| Group {
                     options: subscription.options().clone(),
+                    picker: picker_of(subscription.options()),
                     ..Group::default()
                 });
             if group.members.insert(key) {
@@ -250,6 +254,12 @@ impl Registry {
             }
         }
     }
+}
+
+/// What is wanted of a record. A list of fields that cannot be read asks for all, as with PocketBase.
+fn picker_of(options: &Options) -> Option<Picker> {
+    let fields = options.query.get("fields")?;
+    Picker::parse(fields).ok().flatten()
 }
 
 /// Under which collection id and record id a principal is found.

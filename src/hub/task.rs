@@ -1,10 +1,11 @@
 //! The hub's task: one owner of all subscribers, with a door for feed items and one for commands.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,8 @@ use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::mailbox::{ClientId, Mailbox};
 use super::publish::Delivery;
 use super::registry::{Registry, SubscriberKey};
+use super::strict::Strict;
+use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
 use crate::related::Shelf;
@@ -29,6 +32,8 @@ pub struct Hub {
     registry: Registry,
     access: Access,
     shelf: Shelf,
+    /// The newest catalog, for those who check subscriptions; `None` before the first.
+    catalog: watch::Sender<Option<Arc<Catalog>>>,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -40,17 +45,23 @@ impl Hub {
         // When full, requests wait: they are in nobody's way.
         let (sender, commands) = mpsc::channel(1024);
         let (departing, departures) = mpsc::unbounded_channel();
+        let (catalog, newest) = watch::channel(None);
+        let strict = options.strict_subscriptions.then_some(Strict {
+            catalog: newest,
+            wildcard: options.wildcard,
+        });
         let hub = Self {
             options,
             metrics,
             registry: Registry::default(),
             access: Access::default(),
             shelf: Shelf::default(),
+            catalog,
             commands,
             departures,
             departing,
         };
-        (hub, HubHandle::new(sender))
+        (hub, HubHandle::new(sender, strict))
     }
 
     /// Delivers until told to stop or until the feed ends; then every mailbox ends, cleanly.
@@ -162,7 +173,10 @@ impl Hub {
             // Rights that have ended are gone before the next event, however busy the feed is.
             self.expire();
             match &item {
-                FeedItem::Catalog(catalog) => self.access.set_catalog(catalog),
+                FeedItem::Catalog(catalog) => {
+                    self.access.set_catalog(catalog);
+                    self.catalog.send_replace(Some(Arc::clone(catalog)));
+                }
                 FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
                 FeedItem::Change(_) | FeedItem::Gap(_) => {}
             }

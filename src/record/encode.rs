@@ -1,9 +1,13 @@
 //! The envelope and the record object.
 
+use super::Picker;
 use super::text::write_string;
 use super::value::write_value;
 use crate::catalog::{Collection, RecordKey};
-use crate::event::{ChangeEvent, RowImage};
+use crate::event::{Action, ChangeEvent, RowImage};
+
+/// What stands before the record.
+const OPENING: &[u8] = br#"{"record":"#;
 
 /// Which fields are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,9 +28,25 @@ pub fn encode_change(event: &ChangeEvent, visibility: Visibility) -> Vec<u8> {
         image: event.shown(),
     };
     let mut out = Vec::with_capacity(record.image.json().len() + 192);
-    out.extend_from_slice(br#"{"record":"#);
+    out.extend_from_slice(OPENING);
     record.write(&mut out, visibility);
     write_action(&mut out, event.action.as_str());
+    out
+}
+
+/// The data of a change, as [`encode_change`] wrote it, with only what is wanted of its record.
+pub fn pick_change(data: &[u8], action: Action, picker: &Picker) -> Vec<u8> {
+    let mut ending = Vec::with_capacity(24);
+    write_action(&mut ending, action.as_str());
+    let record = data
+        .strip_prefix(OPENING)
+        .and_then(|rest| rest.strip_suffix(&*ending))
+        .and_then(|record| std::str::from_utf8(record).ok())
+        .expect("the data of a change of this action");
+    let mut out = Vec::with_capacity(data.len());
+    out.extend_from_slice(OPENING);
+    picker.pick(record, &mut out);
+    out.extend_from_slice(&ending);
     out
 }
 

@@ -1,6 +1,6 @@
 //! The payload: a row image becomes PocketBase's record JSON.
 //!
-//! *Owns* the value formats of contract section 4.4.
+//! *Owns* the value formats of contract section 4.4 and the picker of section 4.5.
 //! *Takes* a change event and who is looking.
 //! *Gives* the event's data as one line of JSON.
 //! *Never* shows a hidden field to anybody but a superuser.
@@ -8,8 +8,10 @@
 mod date;
 mod encode;
 mod number;
+mod picker;
 mod text;
 mod value;
 
-pub use encode::{Visibility, encode_change, encode_gap, encode_record};
+pub use encode::{Visibility, encode_change, encode_gap, encode_record, pick_change};
+pub use picker::{FieldsError, Picker};
 pub(crate) use value::write_value;

@@ -249,7 +249,7 @@ impl Problem {
 }
 
 /// The candidate that `name` was probably meant to be.
-pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+pub(crate) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     // Distances of long texts take long.
     const LEN_MAX: usize = 64;
     if name.len() > LEN_MAX {

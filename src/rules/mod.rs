@@ -33,5 +33,6 @@ mod wants;
 
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
+pub(crate) use error::nearest;
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;

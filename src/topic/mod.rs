@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::catalog::Collection;
 use crate::event::RecordId;
 
-pub use options::Options;
 pub(crate) use options::has_whole_escapes;
+pub use options::{Options, OptionsError};
 
 /// The topic that stands for every collection the subscriber may list (our extension; PocketBase
 /// has no such thing).
@@ -46,6 +46,14 @@ impl Subscription {
     /// The part before the first `?`, which is what events are matched against.
     pub fn topic(&self) -> &str {
         topic_of(&self.text)
+    }
+
+    /// Whether all that was meant to be options is among [`options`](Self::options).
+    ///
+    /// # Errors
+    /// If it is not: such options are ignored.
+    pub fn check_options(&self) -> Result<(), OptionsError> {
+        Options::check(&self.text)
     }
 
     /// What was asked for beside the topic.

@@ -17,6 +17,23 @@ pub struct Options {
     pub headers: BTreeMap<String, String>,
 }
 
+/// Why options are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The whole text is no URL, so it has no query.
+    #[error("the subscription cannot be read as a URL")]
+    NoUrl,
+    /// The pair is skipped as Go skips it.
+    #[error("they contain a semicolon, or a % that is no escape")]
+    Encoding,
+    /// No JSON, or something behind it.
+    #[error("they are no JSON: {0}")]
+    Json(String),
+    /// JSON of another type.
+    #[error("{0} no object")]
+    NoObject(&'static str),
+}
+
 impl Options {
     /// The options that stand in a subscription's text.
     pub(super) fn of(text: &str) -> Self {
@@ -25,6 +42,40 @@ impl Options {
             .and_then(|json| serde_json::from_str(&json).ok())
             .map(Self::normalized)
             .unwrap_or_default()
+    }
+
+    /// Whether the options in a subscription's text, if any, can be read whole.
+    pub(super) fn check(text: &str) -> Result<(), OptionsError> {
+        let Some(query) = query_of(text) else {
+            let meant = text.contains("options=");
+            return if meant {
+                Err(OptionsError::NoUrl)
+            } else {
+                Ok(())
+            };
+        };
+        let Some(json) = first_options(query) else {
+            let meant = query.split('&').any(|pair| pair.starts_with("options="));
+            return if meant {
+                Err(OptionsError::Encoding)
+            } else {
+                Ok(())
+            };
+        };
+        let options = serde_json::from_str(&json).map_err(|e| OptionsError::Json(e.to_string()))?;
+        let Value::Object(members) = options else {
+            return Err(OptionsError::NoObject("they are"));
+        };
+        for (name, value) in members {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            match value {
+                Value::Object(_) | Value::Null => {}
+                _ if is("query") => return Err(OptionsError::NoObject("query is")),
+                _ if is("headers") => return Err(OptionsError::NoObject("headers is")),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn normalized(raw: RawOptions) -> Self {

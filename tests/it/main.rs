@@ -25,6 +25,7 @@ mod embedded;
 mod faults;
 mod harness;
 mod login;
+mod options;
 mod peers;
 mod policy;
 mod retention;

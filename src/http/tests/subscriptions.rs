@@ -1,7 +1,7 @@
 //! Sections 2.1, 2.3 and 2.4 of the contract: the order of checks, and what each one answers.
 
 use super::*;
-use crate::hub::SetTopicsError;
+use crate::hub::{SetTopicsError, Unfit, Unfitting};
 
 const TYPE: (&str, &str) = ("content-type", "application/json");
 
@@ -124,7 +124,7 @@ async fn hub_refusals_have_their_own_answers() {
         ),
     ] {
         let edge = Edge::new();
-        edge.hub.refuse_topics(error);
+        edge.hub.refuse_topics(error.clone());
         let answer = edge.send(post(&form(" ", &[]), &[])).await;
         let expected = format!("{{\"data\":{{}},\"message\":\"{message}\",\"status\":{status}}}\n");
         assert_eq!(answer.status, status, "{error:?}");
@@ -188,4 +188,25 @@ async fn panic_in_a_handler_is_answered_like_any_error() {
     assert_eq!(answer.status, 500);
     assert_eq!(answer.body, GENERIC.replace("400", "500"),);
     assert_eq!(answer.lines("access-control-allow-origin"), ["*"]);
+}
+
+#[tokio::test]
+async fn unfit_subscriptions_are_named_by_their_place_in_the_form() {
+    let edge = Edge::new();
+    let why = Unfit::WildcardOff;
+    let unfit = [0, 2].map(|at| {
+        let why = why.clone();
+        Unfitting { at, why }
+    });
+    edge.hub.refuse_topics(SetTopicsError::Unfit(unfit.into()));
+    let texts = ["", "a", "a", "b", "c"].map(str::to_owned);
+    let answer = edge.send(post(&form("abc", &texts), &[])).await;
+    assert_eq!(answer.status, 400);
+    let item = r#"{"code":"subscription_invalid_topic","message":"The topic * is switched off here. Name the collections."}"#;
+    assert_eq!(
+        answer.body,
+        format!(
+            "{{\"data\":{{\"subscriptions\":{{\"1\":{item},\"4\":{item}}}}},\"message\":\"Something went wrong while processing your request.\",\"status\":400}}\n"
+        )
+    );
 }

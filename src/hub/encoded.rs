@@ -1,0 +1,128 @@
+//! An event's data: encoded once per visibility, and picked from once per list of fields.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::event::ChangeEvent;
+use crate::record::{Picker, Visibility, encode_change, pick_change};
+
+/// Lists of fields whose picks are kept while one event is delivered; those of further lists are
+/// made anew for every subscription text.
+const PICKS_MAX: usize = 1024;
+
+/// An event's data, made when somebody first needs it.
+pub(super) struct Encoded<'e> {
+    pub event: &'e ChangeEvent,
+    whole: [OnceCell<Vec<u8>>; 3],
+    picks: RefCell<Picks>,
+}
+
+/// By the text of the list.
+type Picks = HashMap<(Arc<str>, Visibility), Rc<[u8]>>;
+
+/// The data for one subscription text.
+pub(super) enum Data<'d> {
+    Whole(&'d [u8]),
+    Picked(Rc<[u8]>),
+}
+
+impl std::ops::Deref for Data<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Whole(data) => data,
+            Self::Picked(data) => data,
+        }
+    }
+}
+
+impl<'e> Encoded<'e> {
+    pub(super) fn new(event: &'e ChangeEvent) -> Self {
+        Self {
+            event,
+            whole: Default::default(),
+            picks: RefCell::default(),
+        }
+    }
+
+    /// What somebody of this visibility is sent who wants what `picker` says, or all.
+    pub(super) fn data(&self, visibility: Visibility, picker: Option<&Picker>) -> Data<'_> {
+        let whole = self.whole(visibility);
+        let Some(picker) = picker else {
+            return Data::Whole(whole);
+        };
+        let mut picks = self.picks.borrow_mut();
+        let key = (Arc::clone(picker.text()), visibility);
+        if let Some(picked) = picks.get(&key) {
+            return Data::Picked(Rc::clone(picked));
+        }
+        let picked: Rc<[u8]> = pick_change(whole, self.event.action, picker).into();
+        if picks.len() < PICKS_MAX {
+            picks.insert(key, Rc::clone(&picked));
+        }
+        Data::Picked(picked)
+    }
+
+    fn whole(&self, visibility: Visibility) -> &[u8] {
+        let [plain, own, full] = &self.whole;
+        let cell = match visibility {
+            Visibility::Plain => plain,
+            Visibility::Own => own,
+            Visibility::Full => full,
+        };
+        cell.get_or_init(|| encode_change(self.event, visibility))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
+    use crate::event::{Action, RecordId, RowImage};
+
+    fn event() -> ChangeEvent {
+        let fields = vec![Field::new("title", FieldKind::Text)];
+        ChangeEvent {
+            collection: Arc::new(Collection::new(CollectionKey(1), "posts", fields)),
+            action: Action::Create,
+            id: RecordId("a".into()),
+            old: None,
+            new: Some(RowImage::new("\"T\"".into(), [Some(0..3)].into())),
+            transaction: None,
+            position: None,
+        }
+    }
+
+    fn picker(fields: &str) -> Option<Picker> {
+        Picker::parse(fields).expect("a good list")
+    }
+
+    #[test]
+    fn what_many_ask_for_is_picked_once() {
+        let event = event();
+        let encoded = Encoded::new(&event);
+        let (one, other) = (picker("title"), picker("title"));
+        let data = |picker: &Option<Picker>| encoded.data(Visibility::Plain, picker.as_ref());
+        let (Data::Picked(first), Data::Picked(second)) = (data(&one), data(&other)) else {
+            panic!("both ask for some fields");
+        };
+        assert!(Rc::ptr_eq(&first, &second));
+        assert_eq!(*first, *br#"{"record":{"title":"T"},"action":"create"}"#);
+        assert!(matches!(data(&None), Data::Whole(_)));
+    }
+
+    #[test]
+    fn picks_are_kept_up_to_a_limit_and_made_beyond_it() {
+        let event = event();
+        let encoded = Encoded::new(&event);
+        for n in 0..=PICKS_MAX {
+            let picker = picker(&format!("title,x{n}"));
+            let data = encoded.data(Visibility::Full, picker.as_ref());
+            assert_eq!(*data, *br#"{"record":{"title":"T"},"action":"create"}"#);
+        }
+        assert_eq!(encoded.picks.borrow().len(), PICKS_MAX);
+    }
+}
