@@ -1,2 +1,2 @@
 -- Does what DDL on attached tables has left to be done.
-select rowcast.tend_triggers() as triggers, rowcast.tend_hidden() as hidden
+select rowcast.tend_triggers() as triggers, rowcast.tend_hidden() as hidden, rowcast.tend_shapes() as shapes

@@ -18,6 +18,8 @@ select
             where a.attrelid = r.oid and a.attnum = h.number and a.attnum > 0 and not a.attisdropped))
     ) as hidden,
     case when c.attached_oid = r.oid then c.hidden_attnums else '{}' end as hidden_attnums,
+    array(select e.key from jsonb_each_text(c.relations) e order by e.key) as relation_names,
+    array(select e.value from jsonb_each_text(c.relations) e order by e.key) as relation_targets,
     c.kind = 'auth' as is_auth, c.identity, c.password, c.token_key, c.never_captured,
     case when c.never_captured_oid = r.oid then c.never_captured_attnums else '{}' end as never_captured_attnums,
     (select s.xmin::text from rowcast.secrets s where s.name = 'auth_token.' || c.id) as secret_version,

@@ -1,14 +1,17 @@
 //! From Postgres' types to the kinds of field a record knows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::FieldKind;
+use super::{ColumnType, FieldKind, TypeClass};
 
 /// What the loader reads of one row of `pg_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PgType {
     /// `oid`.
     pub oid: u32,
+    /// As `format_type` writes it, qualified unless Postgres' own.
+    pub name: Arc<str>,
     /// `typtype`: `b`ase, `c`omposite, `d`omain, `e`num, `m`ultirange, `p`seudo, `r`ange.
     pub typtype: char,
     /// `typcategory`; `A` for arrays.
@@ -20,6 +23,13 @@ pub(super) struct PgType {
     /// Whether `pg_cast` has a function from this type to `json`: then `row_to_json` uses it, and
     /// the value may be any JSON (hstore, PostGIS geometry).
     pub casts_to_json: bool,
+}
+
+impl PgType {
+    /// Not every type with an element is an array: `point` and `name` have one, too.
+    fn is_array(&self) -> bool {
+        self.typtype == 'b' && self.category == 'A' && self.element != 0
+    }
 }
 
 /// The types in use, with the base types of domains and the element types of arrays.
@@ -42,6 +52,34 @@ impl PgTypes {
         self.kind_at(oid, 0)
     }
 
+    /// What texts are compared with: of an array its elements, of a domain what it stands on.
+    pub(super) fn column_type(&self, oid: u32) -> ColumnType {
+        let base = self.base(oid);
+        let element = base.filter(|each| each.is_array());
+        match element.map_or(base, |array| self.base(array.element)) {
+            Some(each) => ColumnType {
+                sql: Arc::clone(&each.name),
+                class: type_class(each.oid),
+            },
+            None => ColumnType {
+                class: TypeClass::Other,
+                ..ColumnType::default()
+            },
+        }
+    }
+
+    /// The type at the bottom of domains over domains.
+    fn base(&self, oid: u32) -> Option<&PgType> {
+        let mut each = self.0.get(&oid)?;
+        for _ in 0..Self::DEPTH_MAX {
+            if each.typtype != 'd' {
+                return Some(each);
+            }
+            each = self.0.get(&each.base)?;
+        }
+        None
+    }
+
     fn kind_at(&self, oid: u32, depth: usize) -> FieldKind {
         let Some(each) = self.0.get(&oid).filter(|_| depth < Self::DEPTH_MAX) else {
             return builtin_kind(oid);
@@ -49,13 +87,24 @@ impl PgTypes {
         match each.typtype {
             'd' => self.kind_at(each.base, depth + 1),
             'c' => FieldKind::Json,
-            // Not every type with an element is an array: `point` and `name` have one, too.
-            'b' if each.category == 'A' && each.element != 0 => {
+            _ if each.is_array() => {
                 FieldKind::Array(Box::new(self.kind_at(each.element, depth + 1)))
             }
             'b' if each.casts_to_json && oid >= FIRST_USER_OID => FieldKind::Json,
             _ => builtin_kind(oid),
         }
+    }
+}
+
+/// Which texts are values of a type that stands on no other.
+fn type_class(oid: u32) -> TypeClass {
+    match oid {
+        // int8, int2, int4
+        20 | 21 | 23 => TypeClass::Integer,
+        // name, text, bpchar, varchar
+        19 | 25 | 1042 | 1043 => TypeClass::Text,
+        2950 => TypeClass::Uuid,
+        _ => TypeClass::Other,
     }
 }
 
@@ -142,8 +191,9 @@ mod tests {
     fn types(own: impl IntoIterator<Item = PgType>) -> PgTypes {
         let built_in = BUILT_IN
             .iter()
-            .map(|&(_, oid, typtype, category, element)| PgType {
+            .map(|&(name, oid, typtype, category, element)| PgType {
                 oid,
+                name: name.into(),
                 typtype,
                 category,
                 element,
@@ -157,6 +207,7 @@ mod tests {
     fn own(oid: u32, typtype: char, category: char) -> PgType {
         PgType {
             oid,
+            name: format!("own.t{oid}").into(),
             typtype,
             category,
             element: 0,
@@ -244,11 +295,60 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_compared_with_elements_and_with_what_domains_stand_on() {
+        let types = types([
+            own(20_001, 'e', 'E'),
+            PgType {
+                base: 20_003,
+                ..own(20_002, 'd', 'N')
+            },
+            PgType {
+                base: 20,
+                ..own(20_003, 'd', 'N')
+            },
+            PgType {
+                element: 20_002,
+                ..own(20_004, 'b', 'A')
+            },
+            PgType {
+                base: 1009,
+                ..own(20_005, 'd', 'A')
+            },
+            PgType {
+                element: 20_005,
+                ..own(20_006, 'b', 'A')
+            },
+        ]);
+        for (what, oid, sql, class) in [
+            ("int2", 21, "int2", TypeClass::Integer),
+            ("int4", 23, "int4", TypeClass::Integer),
+            ("int8", 20, "int8", TypeClass::Integer),
+            ("uuid", 2950, "uuid", TypeClass::Uuid),
+            ("name", 19, "name", TypeClass::Text),
+            ("text", 25, "text", TypeClass::Text),
+            ("bpchar", 1042, "bpchar", TypeClass::Text),
+            ("varchar", 1043, "varchar", TypeClass::Text),
+            ("numeric", 1700, "numeric", TypeClass::Other),
+            ("int4[]", 1007, "int4", TypeClass::Integer),
+            ("enum", 20_001, "own.t20001", TypeClass::Other),
+            ("domain over domain", 20_002, "int8", TypeClass::Integer),
+            ("array of a domain", 20_004, "int8", TypeClass::Integer),
+            ("domain over text[]", 20_005, "text", TypeClass::Text),
+            ("array of arrays", 20_006, "_text", TypeClass::Other),
+            ("unknown", 99_999, "text", TypeClass::Other),
+        ] {
+            let sql = sql.into();
+            assert_eq!(types.column_type(oid), ColumnType { sql, class }, "{what}");
+        }
+    }
+
+    #[test]
     fn a_domain_that_stands_on_itself_is_text() {
         let types = types([PgType {
             base: 20_001,
             ..own(20_001, 'd', 'U')
         }]);
         assert_eq!(types.field_kind(20_001), FieldKind::Text);
+        assert_eq!(types.column_type(20_001).class, TypeClass::Other);
     }
 }

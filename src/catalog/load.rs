@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
+use super::relations::{Declared, Links};
 use super::{
     AuthSettings, Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName,
 };
@@ -56,12 +57,15 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
     let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
     let columns = Columns::load(&transaction, &collections).await?;
     let cascades = transaction.query(LOAD_CASCADES, &[]).await?;
+    let links = Links::load(&transaction).await?;
     let policy = Arc::new(Policy::read(&*transaction).await?);
     transaction.commit().await?;
     let mut loaded = Vec::with_capacity(collections.len());
     for row in &collections {
         loaded.extend(columns.collection(row, &policy)?);
     }
+    let declared = collections.iter().map(Declared::read);
+    links.settle(&mut loaded, &declared.collect::<Result<Vec<_>, _>>()?);
     let key = |row: &Row, name| row.try_get(name).map(CollectionKey);
     let cascades = cascades
         .iter()
@@ -171,6 +175,7 @@ impl Columns {
                 hidden: hidden.contains(&column.name)
                     || hidden_attnums.contains(&column.attnum)
                     || hidden_unknown && !key_columns.contains(&column.attnum),
+                column_type: self.types.column_type(column.type_oid),
                 ..Field::new(&column.name, self.types.field_kind(column.type_oid))
             })
             .collect();
@@ -251,6 +256,7 @@ fn pg_type(row: &Row) -> Result<PgType, tokio_postgres::Error> {
     let letter = |text: &str| text.chars().next().unwrap_or('b');
     Ok(PgType {
         oid: row.try_get("oid")?,
+        name: row.try_get::<_, &str>("name")?.into(),
         typtype: letter(row.try_get("typtype")?),
         category: letter(row.try_get("category")?),
         element: row.try_get("element")?,

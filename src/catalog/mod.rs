@@ -9,6 +9,7 @@ mod collection;
 mod field_kind;
 mod load;
 mod record_order;
+mod relations;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -34,6 +34,7 @@ mod rules_and_topics;
 mod schema_attach;
 mod schema_copies;
 mod schema_migrate;
+mod schema_relations;
 mod statements;
 mod tokens;
 mod writers_rights;
