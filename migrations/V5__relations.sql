@@ -29,15 +29,17 @@ $$;
 comment on function rowcast.shape(regclass) is 'A digest of a table''s columns, foreign keys and unique indexes.';
 
 create function rowcast.tend_shapes() returns integer
-language sql set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
-    with changed as (
-        update rowcast.collections c set shape = rowcast.shape(c.relation)
-        where c.shape <> rowcast.shape(c.relation)
-        returning 1
-    )
-    select count(*)::integer from changed
-$$;
+declare
+    changed integer[] := array(select c.key from rowcast.collections c where c.shape <> rowcast.shape(c.relation));
+begin
+    -- An update rings even if it finds no row.
+    if changed <> '{}' then
+        update rowcast.collections c set shape = rowcast.shape(c.relation) where c.key = any (changed);
+    end if;
+    return cardinality(changed);
+end $$;
 comment on function rowcast.tend_shapes() is
     'Makes servers read tables again whose columns, foreign keys or unique indexes have changed, and returns how many.';
 select rowcast.tend_shapes();
@@ -161,7 +163,7 @@ begin
     end if;
     if (select count(*) from jsonb_object_keys(relations)) > 64 then
         raise exception 'rowcast: there are more than 64 relations'
-            using errcode = 'program_limit_exceeded', hint = 'Leave out those that foreign keys tell of, and those no rule uses.';
+            using errcode = 'invalid_parameter_value', hint = 'Leave out those that foreign keys tell of, and those no rule uses.';
     end if;
     for entry in
         select e.key, jsonb_typeof(e.value) as type, e.value #>> '{}' as text from jsonb_each(relations) e order by e.key

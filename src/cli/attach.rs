@@ -13,11 +13,12 @@ Examples:
   rowcast attach posts                                     # superusers only
   rowcast attach posts --list-rule '' --view-rule ''       # everybody
   rowcast attach blog.posts --name posts --hide secret --hide internal_note
+  rowcast attach teams --relation members=members          # an array of their keys
   rowcast attach '\"Order Lines\"' --name order_lines        # quoted as in SQL
 
 Says what it changed; run again with other flags, it brings the collection to this
-definition. A rule that is not given is locked: only superusers see the records. The same in a
-migration of your own:
+definition. A rule that is not given is locked: only superusers see the records. Relations that
+are not given stay as they are. The same in a migration of your own:
   select rowcast.attach('blog.posts', name => 'posts', list_rule => '', view_rule => '');";
 
 /// Offer a table as a collection
@@ -38,6 +39,13 @@ pub struct Attach {
     /// A column that only superusers see; may be given several times
     #[arg(long = "hide", value_name = "COLUMN")]
     hidden: Vec<String>,
+    /// A column of keys and whose they are, or a name for a path: tags=post_tags_via_post.tag; may be
+    /// given several times [foreign keys are relations by themselves]
+    #[arg(long = "relation", value_name = "COLUMN=COLLECTION", value_parser = relation)]
+    relations: Vec<(String, String)>,
+    /// Forget all relations but foreign keys
+    #[arg(long, conflicts_with = "relations")]
+    no_relations: bool,
     /// Report rows that arrive by replication too
     #[arg(long)]
     include_replicated: bool,
@@ -46,6 +54,7 @@ pub struct Attach {
 impl Attach {
     pub(super) async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
         let client = session::open(&options.database()?, "attach").await?;
+        let (names, targets) = self.relations().unzip();
         let row = client
             .query_one(
                 ATTACH,
@@ -56,10 +65,26 @@ impl Attach {
                     &self.view_rule,
                     &self.hidden,
                     &self.include_replicated,
+                    &names,
+                    &targets,
                 ],
             )
             .await?;
         terminal::result(row.try_get::<_, String>("report")?);
         Ok(())
     }
+
+    /// Names and what they lead to; `None` leaves them as they are.
+    fn relations(&self) -> Option<(Vec<&str>, Vec<&str>)> {
+        let given = !self.relations.is_empty() || self.no_relations;
+        let pairs = self.relations.iter();
+        given.then(|| pairs.map(|(name, to)| (&**name, &**to)).unzip())
+    }
+}
+
+fn relation(text: &str) -> Result<(String, String), &'static str> {
+    let (name, to) = text.split_once('=').ok_or(
+        "write it like members=members: a column, =, and the collection whose keys it holds",
+    )?;
+    Ok((name.to_owned(), to.to_owned()))
 }

@@ -1,5 +1,7 @@
 //! `rowcast collections`: what is attached, and who may see it.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use tokio_postgres::Row;
 use super::failure::Failure;
 use super::options::ConfigOptions;
 use super::{session, terminal};
+use crate::catalog::{self, Catalog, Collection};
 
 const COLLECTIONS: &str = include_str!("../../sql/cli/collections.sql");
 
@@ -33,6 +36,8 @@ struct Listed {
     list_rule: Option<String>,
     view_rule: Option<String>,
     hidden: Vec<String>,
+    /// Field and collection, or name and path.
+    relations: Vec<(String, String)>,
     include_replicated: bool,
     /// Rows of the policy that the two rules do not show.
     other_rows: i64,
@@ -40,11 +45,13 @@ struct Listed {
 
 impl Collections {
     pub(super) async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
-        let client = session::open(&options.database()?, "collections").await?;
+        let database = options.database()?;
+        let client = session::open(&database, "collections").await?;
         let rows = client.query(COLLECTIONS, &[]).await?;
+        let catalog = catalog::load(&database).await?;
         let listed = rows
             .iter()
-            .map(Listed::read)
+            .map(|row| Listed::read(row, &catalog))
             .collect::<Result<Vec<_>, _>>()?;
         if self.json {
             let all: Value = listed.iter().map(Listed::to_json).collect();
@@ -62,7 +69,15 @@ impl Collections {
 fn table(listed: &[Listed]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["collection", "table", "list", "view", "hidden", "id"]);
+    table.set_header([
+        "collection",
+        "table",
+        "list",
+        "view",
+        "hidden",
+        "relations",
+        "id",
+    ]);
     table.add_rows(listed.iter().map(|one| {
         [
             one.name.clone(),
@@ -70,6 +85,7 @@ fn table(listed: &[Listed]) -> Table {
             in_words(one.list_rule.as_deref()),
             in_words(one.view_rule.as_deref()),
             one.hidden.join(", "),
+            one.relations_in_words(),
             one.id.clone(),
         ]
     }));
@@ -89,6 +105,17 @@ fn note_other_rows(listed: &[Listed]) {
     }
 }
 
+/// What the fields of a collection point to, then its names for paths.
+fn relations(collection: &Collection, catalog: &Catalog) -> Vec<(String, String)> {
+    let fields = collection.fields.iter().filter_map(|field| {
+        let target = catalog.get(field.relation.as_ref()?.collection)?;
+        Some((field.name.to_string(), target.name.to_string()))
+    });
+    let aliases = collection.aliases.iter();
+    let paths = aliases.map(|(name, path)| (name.to_string(), path.to_string()));
+    fields.chain(paths).collect()
+}
+
 fn in_words(rule: Option<&str>) -> String {
     match rule {
         None => "superusers".to_owned(),
@@ -98,9 +125,12 @@ fn in_words(rule: Option<&str>) -> String {
 }
 
 impl Listed {
-    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+    fn read(row: &Row, catalog: &Catalog) -> Result<Self, tokio_postgres::Error> {
+        let name: String = row.try_get("name")?;
+        let collection = catalog.find(&name);
         Ok(Self {
-            name: row.try_get("name")?,
+            relations: collection.map_or_else(Vec::new, |of| relations(of, catalog)),
+            name,
             id: row.try_get("id")?,
             table: row.try_get("relation")?,
             list_rule: row.try_get("list_rule")?,
@@ -111,6 +141,12 @@ impl Listed {
         })
     }
 
+    fn relations_in_words(&self) -> String {
+        let each = |(name, to): &(String, String)| format!("{name} = {to}");
+        let words: Vec<String> = self.relations.iter().map(each).collect();
+        words.join(", ")
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
@@ -119,6 +155,7 @@ impl Listed {
             "listRule": self.list_rule,
             "viewRule": self.view_rule,
             "hidden": self.hidden,
+            "relations": self.relations.iter().cloned().collect::<BTreeMap<_, _>>(),
             "includeReplicated": self.include_replicated,
         })
     }

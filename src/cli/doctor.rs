@@ -2,6 +2,7 @@
 
 mod checks;
 mod listening;
+mod relations;
 
 use clap::Args;
 use tokio_postgres::Client;
@@ -106,6 +107,7 @@ async fn examine(database: &Database, client: &Client) -> Result<Vec<Finding>, F
     {
         findings.extend(checks::log(client).await?);
         findings.extend(checks::collections(client).await?);
+        findings.extend(relations::check(database, client).await?);
     }
     Ok(findings)
 }

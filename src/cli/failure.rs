@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use tokio_postgres::error::DbError;
 
 use super::terminal;
+use crate::catalog;
 use crate::db::{ConnectError, ConnectFault, MigrateError, defers_to_cause};
 
 /// A flag, a setting or an argument is wrong.
@@ -104,6 +105,18 @@ impl From<tokio_postgres::Error> for Failure {
             text.push_str("\n  hint: this database has no rowcast schema yet, or an old one; run: rowcast migrate");
         }
         Self::new(statement_code(&error), text)
+    }
+}
+
+impl From<catalog::LoadError> for Failure {
+    fn from(error: catalog::LoadError) -> Self {
+        match error {
+            catalog::LoadError::Query(error) => error.into(),
+            catalog::LoadError::Pool(_) | catalog::LoadError::Deadline => {
+                Self::new(UNAVAILABLE, explain(&error))
+            }
+            catalog::LoadError::Policy(_) => Self::usage(&error),
+        }
     }
 }
 

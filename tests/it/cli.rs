@@ -215,6 +215,70 @@ async fn settings_are_printed_without_secrets() {
 }
 
 #[tokio::test]
+async fn relations_are_declared_listed_and_examined() {
+    let database = database().await;
+    let schema = "create table members (id int primary key);
+        create table tags (id int primary key);
+        create table posts (id int primary key, author int references members, readers int[]);
+        create table post_tags (post int references posts, tag int references tags, primary key (post, tag));";
+    let admin = client(&database.url).await;
+    admin.batch_execute(schema).await.unwrap();
+    for table in ["members", "tags", "post_tags"] {
+        run(&database.url, &["attach", table]).await;
+    }
+    let relations = [
+        "--relation",
+        "readers=members",
+        "--relation",
+        "tags=post_tags_via_post.tag",
+    ];
+    let attach = [&["attach", "posts"], &relations[..]].concat();
+    let attached = run(&database.url, &attach).await;
+    assert_eq!(attached.code, 0, "{}", attached.notes);
+    let again = run(&database.url, &["attach", "posts"]).await;
+    assert_eq!(again.result, "posts: nothing to change\n");
+    let listed = run(&database.url, &["collections", "--json"]).await.result;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let relations = serde_json::json!({"author": "members", "readers": "members", "tags": "post_tags_via_post.tag"});
+    assert_eq!(listed[2]["relations"], relations, "{listed}");
+    let table = run(&database.url, &["collections"]).await.result;
+    assert!(table.contains("author = members"), "{table}");
+
+    let slow = [
+        "note  posts: no index finds rows by author, readers;",
+        "note  post_tags: no index finds rows by tag;",
+        "create index on public.post_tags (tag)",
+    ];
+    let examined = run(&database.url, &["doctor"]).await.result;
+    for expected in slow {
+        assert!(examined.contains(expected), "{expected:?} in {examined}");
+    }
+    assert!(!examined.contains("is declared to lead"), "{examined}");
+    let change = "create index on posts (author) where author is not null;
+        create index on posts using gin (readers); create index on post_tags (tag);
+        select rowcast.detach('post_tags'); select rowcast.detach('members')";
+    admin.batch_execute(change).await.unwrap();
+    let examined = run(&database.url, &["doctor"]).await.result;
+    for expected in [
+        "note  posts: readers is declared to lead to members, but no collection members is attached",
+        "note  posts: tags is declared to lead to post_tags_via_post.tag, but posts has no relation post_tags_via_post",
+    ] {
+        assert!(examined.contains(expected), "{expected:?} in {examined}");
+    }
+    assert!(!examined.contains("no index"), "{examined}");
+
+    let forgotten = run(&database.url, &["attach", "posts", "--no-relations"]).await;
+    assert_eq!(forgotten.result, "posts: relations are now: none\n");
+    let wrong = run(&database.url, &["attach", "posts", "--relation", "readers"]).await;
+    assert_eq!(wrong.code, 64);
+    assert!(
+        wrong.notes.contains("write it like members=members"),
+        "{}",
+        wrong.notes
+    );
+}
+
+#[tokio::test]
 async fn the_doctor_finds_what_is_wrong_and_is_content_otherwise() {
     let database = shop().await;
     run(&database.url, &["attach", "posts"]).await;

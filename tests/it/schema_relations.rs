@@ -1,11 +1,13 @@
 //! What the catalog knows of relations: foreign keys, declarations, unique columns, types.
 
+use std::fs;
+
 use rowcast::catalog::{self, Catalog, Field, TypeClass};
 use rowcast::db::{Database, DatabaseOptions};
 use tokio_postgres::Client;
 
 use crate::support::feed::{run, text};
-use crate::support::{TestDatabase, client, database};
+use crate::support::{TestDatabase, client, database, empty_database};
 
 async fn prepared(setup: &str) -> (TestDatabase, Client) {
     let database = database().await;
@@ -288,4 +290,258 @@ async fn types_are_known_by_names_that_any_session_understands() {
         );
         run(&client, &format!("select null::{sql}")).await;
     }
+}
+
+#[tokio::test]
+async fn relations_that_cannot_be_are_refused_with_a_way_out() {
+    let (_database, client) = prepared(
+        "create table members (id integer primary key); create table pairs (a integer, b integer, primary key (a, b));
+         create table teams (id integer primary key, members integer[], names text[], secret integer, never integer,
+             price numeric);
+         create table prices (id numeric(4, 2) primary key);
+         select rowcast.attach('members'); select rowcast.attach('pairs'); select rowcast.attach('prices');
+         select rowcast.attach('teams', relations => '{\"price\": \"prices\", \"Later\": \"a.b\"}')",
+    )
+    .await;
+    let crowd: Vec<String> = (0..65).map(|n| format!("\"a{n}\": \"a.b\"")).collect();
+    let crowd = format!("{{{}}}", crowd.join(", "));
+    for (relations, message, hint) in [
+        ("[]", "of type array, not an object", "For example"),
+        ("null", "of type null, not an object", "For example"),
+        (&crowd, "more than 64 relations", "Leave out"),
+        (
+            r#"{"members": 1}"#,
+            "'members' is of type number",
+            "name of a collection",
+        ),
+        (
+            r#"{"members": null}"#,
+            "'members' is of type null",
+            "name of a collection",
+        ),
+        (
+            r#"{"member": "members"}"#,
+            "column 'member', which public.teams has not got",
+            "has a dot",
+        ),
+        (
+            r#"{"member": "members"}"#,
+            "has not got",
+            "The columns are: id, members",
+        ),
+        (
+            r#"{"ctid": "members"}"#,
+            "has not got",
+            "The columns are: id, members",
+        ),
+        (
+            r#"{"members": ""}"#,
+            "'' of 'members' is no collection",
+            "whose keys it holds",
+        ),
+        (
+            r#"{"members": "a b"}"#,
+            "is no collection",
+            "whose keys it holds",
+        ),
+        (
+            r#"{"secret": "members"}"#,
+            "'secret' is hidden or never captured",
+            "or show it",
+        ),
+        (
+            r#"{"never": "members"}"#,
+            "'never' is hidden or never captured",
+            "or show it",
+        ),
+        (
+            r#"{"members": "pairs"}"#,
+            "key is not one column",
+            "primary key of one column",
+        ),
+        (
+            r#"{"names": "members"}"#,
+            "type text, but the keys of 'members' are of type integer",
+            "array of it",
+        ),
+        (
+            r#"{"names": "teams"}"#,
+            "type text, but the keys of 'teams' are of type integer",
+            "array of it",
+        ),
+        (
+            r#"{"members": "prices"}"#,
+            "type integer, but the keys of 'prices' are of type numeric",
+            "array of it",
+        ),
+        (
+            r#"{"members": "a.b"}"#,
+            "'members' cannot be a name for a path",
+            "another name",
+        ),
+        (r#"{"id": "a.b"}"#, "'id' cannot be a name", "another name"),
+        (
+            r#"{"expand": "a.b"}"#,
+            "'expand' cannot be a name",
+            "another name",
+        ),
+        (
+            r#"{"a_via_b": "a.b"}"#,
+            "'a_via_b' is no name for a path",
+            "without _via_",
+        ),
+        (
+            r#"{"a b": "a.b"}"#,
+            "'a b' is no name for a path",
+            "letters, digits",
+        ),
+        (
+            r#"{"x": "a..b"}"#,
+            "'a..b', which is no path",
+            "dots between them",
+        ),
+        (r#"{"x": ".a"}"#, "which is no path", "dots between them"),
+        (r#"{"x": "a.b\n"}"#, "which is no path", "dots between them"),
+        (
+            r#"{"x": "a.b; drop"}"#,
+            "which is no path",
+            "dots between them",
+        ),
+    ] {
+        let call = format!(
+            "select rowcast.attach('teams', hidden => array['secret'], never_captured => array['never'],
+                relations => '{relations}')"
+        );
+        let error = client.batch_execute(&call).await.expect_err(relations);
+        let error = error.as_db_error().expect("the database's own");
+        assert!(
+            error.message().starts_with("rowcast: "),
+            "{relations}: {error}"
+        );
+        assert!(error.message().contains(message), "{relations}: {error}");
+        let said = error.hint().unwrap_or_default();
+        assert!(said.contains(hint), "{relations}: {error:?}");
+    }
+    let kept = text(
+        &client,
+        "select relations::text from rowcast.collections where name = 'teams'",
+    )
+    .await;
+    assert_eq!(kept, r#"{"Later": "a.b", "price": "prices"}"#);
+}
+
+/// How often the log says that the catalog has changed.
+async fn reloads(client: &Client) -> String {
+    text(
+        client,
+        "select count(*)::text from rowcast.changes where op = 'C'",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn servers_read_the_catalog_again_when_relations_or_tables_change() {
+    let (_database, client) = prepared(
+        "create table members (id integer primary key);
+         create table teams (id integer primary key, members integer[], boss integer);
+         select rowcast.attach('members'); select rowcast.attach('teams'); select rowcast.open_log();",
+    )
+    .await;
+    let tend = "select rowcast.tend_triggers(), rowcast.tend_hidden(), rowcast.tend_shapes()";
+    let mut before = reloads(&client).await;
+    for (change, reloaded) in [
+        (
+            "select rowcast.attach('teams', relations => '{\"members\": \"members\"}')",
+            true,
+        ),
+        ("select rowcast.attach('teams')", true),
+        (tend, false),
+        (
+            "alter table teams add constraint f foreign key (boss) references members",
+            false,
+        ),
+        (tend, true),
+        (tend, false),
+        (
+            "alter table teams drop constraint f; select rowcast.attach('teams')",
+            true,
+        ),
+        (tend, false),
+        ("create unique index on teams (boss)", false),
+        (tend, true),
+        (
+            "create index on teams (boss); insert into teams values (1)",
+            false,
+        ),
+        (tend, false),
+        ("alter table teams alter boss type bigint", false),
+        (tend, true),
+        (tend, false),
+        ("drop table members cascade", false),
+        (tend, true),
+        (tend, false),
+    ] {
+        run(&client, change).await;
+        let now = reloads(&client).await;
+        assert_eq!(now != before, reloaded, "{change}: {before}, {now}");
+        before = now;
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_keeps_every_collection_as_it_was() {
+    let database = empty_database().await;
+    let client = client(&database.url).await;
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let mut files: Vec<_> = fs::read_dir(migrations)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    run(
+        &client,
+        "create schema rowcast; create table rowcast.schema_history (version integer)",
+    )
+    .await;
+    for file in &files[..4] {
+        run(&client, &fs::read_to_string(file).unwrap()).await;
+    }
+    run(
+        &client,
+        "create table members (id integer primary key, email text unique, hash text);
+         create table posts (id integer primary key, author integer references members, note text);
+         select rowcast.attach('members', kind => 'auth', password => 'hash', list_rule => '');
+         select rowcast.attach('posts', name => 'articles', view_rule => 'id = 1', hidden => array['note'])",
+    )
+    .await;
+    let kept = "select jsonb_agg(to_jsonb(c) - 'relations' - 'shape' order by key)::text
+        || (select jsonb_agg(to_jsonb(p) order by id)::text from rowcast.casbin_rule p)
+        || (select string_agg(tgname || tgfoid::regproc::text, ',' order by oid) from pg_trigger where not tgisinternal)
+        from rowcast.collections c";
+    let before = text(&client, kept).await;
+    run(&client, &fs::read_to_string(&files[4]).unwrap()).await;
+    assert_eq!(text(&client, kept).await, before);
+    for (call, expected) in [
+        (
+            "attach('members', kind => 'auth', password => 'hash', list_rule => '')",
+            "members: nothing to change",
+        ),
+        (
+            "attach('posts', name => 'articles', view_rule => 'id = 1', hidden => array['note'])",
+            "articles: nothing to change",
+        ),
+        ("tend_shapes()::text", "0"),
+    ] {
+        let said = text(&client, &format!("select rowcast.{call}")).await;
+        assert_eq!(said, expected, "{call}");
+    }
+    let catalog = load(&database).await;
+    expect_targets(&catalog, &[("articles.author", "members.id")]);
+    let open = text(
+        &client,
+        "select count(*)::text from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+         where p.pronamespace = 'rowcast'::regnamespace and a.grantee = 0",
+    )
+    .await;
+    assert_eq!(open, "0", "functions that everybody may call");
 }
