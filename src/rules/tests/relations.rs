@@ -686,6 +686,44 @@ fn a_filter_learns_no_email_that_its_owner_does_not_show() {
 }
 
 #[test]
+fn what_should_be_one_row_and_is_several_decides_nothing() {
+    let world = World::new();
+    let rule = "team.lead.teams_via_lead.name != 'blue'";
+    let predicate = world.compile(rule, RuleUse::Rule).expect("a rule");
+    let (collection, none) = (world.get(POSTS), Default::default());
+    let image = image(collection, &posts()[0].1);
+    let row = Row {
+        collection,
+        id: &RecordId("a".into()),
+        image: &image,
+        deleted_by: None,
+    };
+    let mut shelf = Shelf::default();
+    for _ in 0..ROUNDS_MAX {
+        let request = RequestContext::realtime(None, &none, &none, Timestamp::UNIX_EPOCH, &shelf);
+        match predicate.decide(row, &request) {
+            Err(Undecidable::NotLoaded) => {}
+            other => {
+                let error = other.expect_err("two teams have this lead");
+                assert_eq!(error.as_str(), "too_many_rows");
+                return;
+            }
+        }
+        for want in shelf.take_wanted() {
+            let found = match world.answer(&want) {
+                // The index is gone, and so is what it promised.
+                Found::Rows(rows) if want.equals[0].0 == 2 => {
+                    Found::Rows([rows.clone(), rows].concat())
+                }
+                found => found,
+            };
+            shelf.put(want, found);
+        }
+    }
+    panic!("nothing is ever enough");
+}
+
+#[test]
 fn rows_that_cannot_be_had_decide_nothing() {
     let world = World::new();
     let predicate = world
