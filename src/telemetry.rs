@@ -46,6 +46,10 @@ pub struct Metrics {
     pub rejections: Family<ReasonLabel, Counter>,
     /// Denials because a rule could not be decided, by reason.
     pub rule_errors: Family<ReasonLabel, Counter>,
+    /// Lookups of rows of other collections, by outcome.
+    pub related_fetches: Family<OutcomeLabel, Counter>,
+    /// How long such lookups take, in seconds: all at once that a batch of changes needs.
+    pub related_fetch_seconds: Histogram,
     /// Frames that could not be written without breaking a stream.
     pub unwritable_frames: Counter,
     /// Body bytes given to streams.
@@ -57,6 +61,13 @@ pub struct Metrics {
 pub struct ReasonLabel {
     /// One of a fixed set of words.
     pub reason: &'static str,
+}
+
+/// An outcome, as a metric label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// One of a fixed set of words.
+    pub outcome: &'static str,
 }
 
 impl Metrics {
@@ -77,6 +88,8 @@ impl Metrics {
             disconnects: Family::default(),
             rejections: Family::default(),
             rule_errors: Family::default(),
+            related_fetches: Family::default(),
+            related_fetch_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 9)),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
         };
@@ -127,6 +140,17 @@ impl Metrics {
             m.rule_errors.clone(),
         );
         registry.register(
+            "related_fetches",
+            "Lookups of rows of other collections",
+            m.related_fetches.clone(),
+        );
+        registry.register_with_unit(
+            "related_fetch",
+            "How long lookups of rows of other collections take",
+            Unit::Seconds,
+            m.related_fetch_seconds.clone(),
+        );
+        registry.register(
             "unwritable_frames",
             "Frames that could not be written without breaking a stream",
             m.unwritable_frames.clone(),
@@ -152,6 +176,12 @@ impl Metrics {
     /// Counts one more for `reason` in a family.
     pub fn count(family: &Family<ReasonLabel, Counter>, reason: &'static str) {
         family.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts lookups of rows of other collections.
+    pub fn count_related(&self, outcome: &'static str, lookups: usize) {
+        let counter = self.related_fetches.get_or_create(&OutcomeLabel { outcome });
+        counter.inc_by(lookups as u64);
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use deadpool_postgres::{PoolError, Transaction};
+pub use deadpool_postgres::{Client as PooledClient, PoolError, Transaction};
 pub use error::{ConnectError, ConnectFault, DatabaseConfigError, defers_to_cause};
 pub use migrate::{AppliedMigration, MigrateError, SERVER_VERSION_MIN, migrate};
 pub use tls::{SslMode, UnknownSslMode};

@@ -5,9 +5,19 @@
 //! *Gives* the rows, of one moment for all that is fetched together.
 //! *Never* decides anything, and never hands out a part of an answer as if it were the whole.
 
+mod complaints;
+mod earlier;
+mod gather;
+mod group;
+mod library;
+mod past;
+mod session;
 mod shelf;
+mod statement;
 mod want;
 
+pub use library::{FetchError, Library, Reading};
+pub use session::DatabaseLibrary;
 pub use shelf::{Absent, Found, Shelf};
 pub use want::{RelatedRow, Want};
 
