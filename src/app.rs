@@ -12,6 +12,7 @@ use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions};
+use crate::related::DatabaseLibrary;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
 
@@ -77,7 +78,8 @@ impl App {
         let metrics = Metrics::new();
         let (reporter, monitor) = health();
         let (changes, feed) = mpsc::channel(FEED_ITEMS);
-        let (hub, handle) = Hub::new(options.hub, metrics.clone());
+        let library = DatabaseLibrary::new(database.clone(), metrics.clone());
+        let (hub, handle) = Hub::new(options.hub, Arc::new(library), metrics.clone());
         let capture = Capture::new(
             database.clone(),
             options.capture.clone(),

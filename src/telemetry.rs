@@ -175,12 +175,19 @@ impl Metrics {
 
     /// Counts one more for `reason` in a family.
     pub fn count(family: &Family<ReasonLabel, Counter>, reason: &'static str) {
-        family.get_or_create(&ReasonLabel { reason }).inc();
+        Self::count_by(family, reason, 1);
+    }
+
+    /// Counts several more for `reason` in a family.
+    pub fn count_by(family: &Family<ReasonLabel, Counter>, reason: &'static str, count: u64) {
+        family.get_or_create(&ReasonLabel { reason }).inc_by(count);
     }
 
     /// Counts lookups of rows of other collections.
     pub fn count_related(&self, outcome: &'static str, lookups: usize) {
-        let counter = self.related_fetches.get_or_create(&OutcomeLabel { outcome });
+        let counter = self
+            .related_fetches
+            .get_or_create(&OutcomeLabel { outcome });
         counter.inc_by(lookups as u64);
     }
 }

@@ -3,7 +3,7 @@
 //! *Owns* the subscribers, their topics and principals.
 //! *Takes* feed items by one bounded channel, commands by another ([`HubHandle`]).
 //! *Gives* frames, each into its receiver's bounded mailbox.
-//! *Never* waits for a subscriber, and knows neither HTTP nor SQL.
+//! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
 mod encoded;
@@ -11,11 +11,13 @@ mod encoded;
 pub(crate) mod fake;
 mod filter;
 mod handle;
+mod lookups;
 mod mailbox;
 mod principals;
 mod publish;
 mod registry;
 mod strict;
+mod tally;
 mod task;
 mod unfit;
 

@@ -1,6 +1,8 @@
 //! Who receives an event, and which frame: one per subscription text and visibility.
 
-use std::cell::{LazyCell, OnceCell};
+use std::cell::{LazyCell, OnceCell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,13 +10,14 @@ use super::HubOptions;
 use super::access::Access;
 use super::encoded::Encoded;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
+use super::tally::Tally;
 use crate::auth::{AuthRecord, Principal};
+use crate::catalog::CollectionKey;
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
 use crate::rules::{RequestContext, Row};
-use crate::telemetry::Metrics;
 use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
@@ -22,10 +25,26 @@ pub(super) struct Delivery<'a> {
     pub registry: &'a Registry,
     pub access: &'a Access,
     pub options: &'a HubOptions,
-    pub metrics: &'a Metrics,
+    pub tally: &'a Tally,
     pub now: Timestamp,
     /// Rows of other collections, as far as they were fetched.
     pub shelf: &'a Shelf,
+    pub pass: Pass<'a>,
+}
+
+/// Who was told, under which subscription, to load which collection afresh.
+pub(super) type Resynced = HashSet<(SubscriberKey, Arc<str>, CollectionKey)>;
+
+/// What decisions are made for.
+#[derive(Clone, Copy)]
+pub(super) enum Pass<'a> {
+    /// To write frames.
+    Deliver,
+    /// Only to learn which rows they want.
+    LookAhead,
+    /// To write frames although rows are wanted that nobody can look up now. Who may have missed something
+    /// for that is told so, once.
+    Resync(&'a RefCell<Resynced>),
 }
 
 impl Delivery<'_> {
@@ -70,23 +89,34 @@ impl Delivery<'_> {
                     let data = encoded.data(visibility, group.picker.as_ref());
                     let frame = Frame::event(id, text, &data);
                     if frame.is_none() {
-                        self.metrics.unwritable_frames.inc();
+                        self.tally.unwritable_frame();
                     }
                     frame
                 })
             });
+            let resync = LazyCell::new(|| {
+                let data = encode_gap(&event.collection);
+                Frame::event(None, text, &data)
+            });
             for &key in &group.members {
-                let subscriber = self.registry.get(key);
-                let Some(visibility) = subscriber.and_then(|subscriber| verdict.of(subscriber))
-                else {
+                let Some(subscriber) = self.registry.get(key) else {
                     continue;
                 };
-                let frame = match visibility {
-                    Visibility::Plain => &frames[0],
-                    Visibility::Own => &frames[1],
-                    Visibility::Full => &frames[2],
+                let frame = match (verdict.of(subscriber), self.pass) {
+                    (_, Pass::LookAhead) | (Seen::Nothing, _) => continue,
+                    (Seen::Record(Visibility::Plain), _) => &*frames[0],
+                    (Seen::Record(Visibility::Own), _) => &*frames[1],
+                    (Seen::Record(Visibility::Full), _) => &*frames[2],
+                    (Seen::Perhaps, Pass::Resync(resynced)) => {
+                        let place = (key, Arc::clone(text), event.collection.key);
+                        if !resynced.borrow_mut().insert(place) {
+                            continue;
+                        }
+                        &*resync
+                    }
+                    (Seen::Perhaps, Pass::Deliver) => continue,
                 };
-                if let Some(frame) = &**frame {
+                if let Some(frame) = frame {
                     send(key, frame);
                 }
             }
@@ -125,17 +155,50 @@ struct Verdict<'v> {
     group: &'v Group,
     guard: Guard,
     /// All guests of a group see the same.
-    guest: OnceCell<bool>,
+    guest: OnceCell<Passing>,
+}
+
+/// What a subscriber may see of an event.
+enum Seen {
+    Nothing,
+    Record(Visibility),
+    /// Nobody knows, because rows are missing.
+    Perhaps,
+}
+
+#[derive(Clone, Copy)]
+enum Passing {
+    Yes,
+    No,
+    Unknown,
 }
 
 impl Verdict<'_> {
-    /// What a subscriber may see; `None` for nothing.
-    fn of(&self, subscriber: &Subscriber) -> Option<Visibility> {
-        let passes = match &subscriber.auth {
-            None => *self.guest.get_or_init(|| self.passes(subscriber)),
-            Some(_) => self.passes(subscriber),
+    /// What a subscriber may see.
+    fn of(&self, subscriber: &Subscriber) -> Seen {
+        let passing = match &subscriber.auth {
+            None => *self.guest.get_or_init(|| self.passing(subscriber)),
+            Some(_) => self.passing(subscriber),
         };
-        passes.then(|| self.visibility(subscriber))
+        match passing {
+            Passing::Yes => Seen::Record(self.visibility(subscriber)),
+            Passing::No => Seen::Nothing,
+            Passing::Unknown => Seen::Perhaps,
+        }
+    }
+
+    fn passing(&self, subscriber: &Subscriber) -> Passing {
+        let shelf = self.delivery.shelf;
+        // Whether this decision in particular misses something.
+        let alone = matches!(self.delivery.pass, Pass::Resync(_));
+        if alone && shelf.is_wanting() {
+            shelf.take_wanted();
+        }
+        match self.passes(subscriber) {
+            true => Passing::Yes,
+            false if alone && shelf.is_wanting() => Passing::Unknown,
+            false => Passing::No,
+        }
     }
 
     /// What it sees of a record that it may see.
@@ -152,11 +215,9 @@ impl Verdict<'_> {
     }
 
     fn manages(&self, subscriber: &Subscriber) -> bool {
-        let Delivery {
-            access, metrics, ..
-        } = self.delivery;
+        let Delivery { access, tally, .. } = self.delivery;
         let (row, request) = (Row::shown(self.event), self.request(subscriber));
-        access.manages(&subscriber.member, row, &request, metrics)
+        access.manages(&subscriber.member, row, &request, tally)
     }
 
     fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {
@@ -169,13 +230,11 @@ impl Verdict<'_> {
         let Group {
             filter, options, ..
         } = self.group;
-        let Delivery {
-            access, metrics, ..
-        } = self.delivery;
+        let Delivery { access, tally, .. } = self.delivery;
         let request = self.request(subscriber);
         let (collection, row) = (&self.event.collection, Row::shown(self.event));
         let superuser = subscriber.principal().is_superuser();
-        access.lets_pass(&subscriber.member, self.guard, row, &request, metrics)
+        access.lets_pass(&subscriber.member, self.guard, row, &request, tally)
             && filter.lets_pass(
                 collection,
                 row,

@@ -12,18 +12,23 @@ use tokio_util::sync::CancellationToken;
 use super::HubOptions;
 use super::access::Access;
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
-use super::publish::Delivery;
+use super::publish::{Delivery, Pass};
 use super::registry::{Registry, SubscriberKey};
 use super::strict::Strict;
+use super::tally::Tally;
 use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
-use crate::related::Shelf;
+use crate::related::{Library, Shelf};
 use crate::telemetry::Metrics;
 
 /// Feed items taken in one go; between two goes commands have their turn.
 const BATCH_MAX: usize = 256;
+/// How often an item is decided about again with more rows than before. Each round follows every path one
+/// step further, or fetches what was too much for one go.
+const ROUNDS_MAX: usize = 16;
 
 /// The task that knows every subscriber.
 pub struct Hub {
@@ -31,9 +36,14 @@ pub struct Hub {
     metrics: Metrics,
     registry: Registry,
     access: Access,
+    /// Rows that the decisions of a batch needed, all of one moment.
     shelf: Shelf,
     /// The newest catalog, for those who check subscriptions; `None` before the first.
     catalog: watch::Sender<Option<Arc<Catalog>>>,
+    lookups: Lookups,
+    /// The frames of one item, while it is not sure that they are the right ones.
+    outbox: Vec<(SubscriberKey, Frame)>,
+    tally: Tally,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -41,7 +51,11 @@ pub struct Hub {
 
 impl Hub {
     /// Builds the task and the handle to it; nothing happens before [`run`](Self::run).
-    pub fn new(options: HubOptions, metrics: Metrics) -> (Self, HubHandle) {
+    pub fn new(
+        options: HubOptions,
+        library: Arc<dyn Library>,
+        metrics: Metrics,
+    ) -> (Self, HubHandle) {
         // When full, requests wait: they are in nobody's way.
         let (sender, commands) = mpsc::channel(1024);
         let (departing, departures) = mpsc::unbounded_channel();
@@ -57,6 +71,9 @@ impl Hub {
             access: Access::default(),
             shelf: Shelf::default(),
             catalog,
+            lookups: Lookups::new(library),
+            outbox: Vec::new(),
+            tally: Tally::default(),
             commands,
             departures,
             departing,
@@ -77,7 +94,8 @@ impl Hub {
                     if taken == 0 {
                         return;
                     }
-                    self.publish(batch.drain(..));
+                    self.publish(&batch, &stop).await;
+                    batch.clear();
                 }
             }
         }
@@ -166,50 +184,157 @@ impl Hub {
         self.count();
     }
 
-    fn publish(&mut self, items: impl Iterator<Item = FeedItem>) {
+    /// Delivers a batch. Where decisions need rows of other collections it waits for them, and with it
+    /// commands and departures do: five seconds at most (see `lookups`).
+    async fn publish(&mut self, items: &[FeedItem], stop: &CancellationToken) {
         let began = Instant::now();
         let mut overrun = Vec::new();
-        for item in items {
+        for (place, item) in items.iter().enumerate() {
             // Rights that have ended are gone before the next event, however busy the feed is.
             self.expire();
-            match &item {
-                FeedItem::Catalog(catalog) => {
-                    self.access.set_catalog(catalog);
-                    self.catalog.send_replace(Some(Arc::clone(catalog)));
-                }
-                FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
-                FeedItem::Change(_) | FeedItem::Gap(_) => {}
-            }
-            let delivery = Delivery {
-                registry: &self.registry,
-                access: &self.access,
-                options: &self.options,
-                metrics: &self.metrics,
-                now: Timestamp::now(),
-                shelf: &self.shelf,
-            };
-            delivery.publish(&item, |key, frame| self.deliver(key, frame, &mut overrun));
-            for key in self.registry.follow(&item) {
+            self.prepare(item);
+            self.decide(&items[place..], stop).await;
+            self.flush(&mut overrun);
+            for key in self.registry.follow(item) {
                 self.end_stream(key, "auth_unknown");
             }
         }
+        self.shelf.clear();
+        self.lookups.begin();
         self.let_go(overrun);
         self.metrics
             .fanout_seconds
             .observe(began.elapsed().as_secs_f64());
     }
 
-    fn deliver(&self, key: SubscriberKey, frame: &Frame, overrun: &mut Vec<SubscriberKey>) {
-        let Some(subscriber) = self.registry.get(key) else {
+    fn prepare(&mut self, item: &FeedItem) {
+        match item {
+            FeedItem::Catalog(catalog) => {
+                self.access.set_catalog(catalog);
+                self.catalog.send_replace(Some(Arc::clone(catalog)));
+                // What was found is read with the fields of then.
+                self.shelf.clear();
+            }
+            FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
+            FeedItem::Change(_) | FeedItem::Gap(_) => {}
+        }
+        if self.lookups.overflows() {
+            self.shelf.clear();
+        }
+    }
+
+    /// Fills the outbox with what the first item comes to; the others are those that follow it.
+    async fn decide(&mut self, items: &[FeedItem], stop: &CancellationToken) {
+        let Some((item, rest)) = items.split_first() else {
             return;
         };
-        match subscriber.mailbox.try_send(frame.clone()) {
-            Ok(()) => {
-                self.metrics.deliveries.inc();
+        let now = Timestamp::now();
+        let mut rounds = 0;
+        loop {
+            self.draft(item, now);
+            if !self.shelf.is_wanting() {
+                return;
             }
-            Err(TrySendError::Full(_)) => overrun.push(key),
-            // Its stream has ended; the departure is on its way.
-            Err(TrySendError::Closed(_)) => {}
+            if self.lookups.gave_up() {
+                return self.draft_without(item, now);
+            }
+            if rounds == ROUNDS_MAX {
+                return self.leave_undecided();
+            }
+            rounds += 1;
+            self.look_ahead(rest, now);
+            match self.lookups.fetch(self.shelf.take_wanted(), stop).await {
+                Some(found) => found
+                    .into_iter()
+                    .for_each(|(want, found)| self.shelf.put(want, found)),
+                None => {
+                    self.shelf.clear();
+                    rounds = 0;
+                }
+            }
+            // That took its time; rights may have ended meanwhile.
+            self.expire();
+        }
+    }
+
+    /// Fills the outbox, as far as decisions can be made with the rows that are there.
+    fn draft(&mut self, item: &FeedItem, now: Timestamp) {
+        self.outbox.clear();
+        self.tally.clear();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let delivery = self.delivery(now, Pass::Deliver);
+        delivery.publish(item, |key, frame| outbox.push((key, frame.clone())));
+        self.outbox = outbox;
+    }
+
+    /// Fills the outbox although rows are missing: whoever they may have mattered to is told to load afresh.
+    fn draft_without(&mut self, item: &FeedItem, now: Timestamp) {
+        self.outbox.clear();
+        self.tally.clear();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let resynced = self.lookups.resynced();
+        let before = resynced.borrow().len();
+        let delivery = self.delivery(now, Pass::Resync(resynced));
+        delivery.publish(item, |key, frame| outbox.push((key, frame.clone())));
+        if resynced.borrow().len() > before {
+            Metrics::count(&self.metrics.gaps, "related");
+        }
+        self.shelf.take_wanted();
+        self.outbox = outbox;
+    }
+
+    /// Lets the rest of a batch want what it will want, so that it is fetched together.
+    fn look_ahead(&mut self, rest: &[FeedItem], now: Timestamp) {
+        if rest.is_empty() || !self.lookups.looks_ahead() {
+            return;
+        }
+        let delivery = self.delivery(now, Pass::LookAhead);
+        // Behind a newer catalog rules are other ones.
+        let is_same = |item: &&FeedItem| !matches!(item, FeedItem::Catalog(_));
+        for item in rest.iter().take_while(is_same) {
+            delivery.publish(item, |_, _| ());
+        }
+    }
+
+    /// Leaves it at what could be decided.
+    fn leave_undecided(&mut self) {
+        self.shelf.take_wanted();
+        self.tally.rule_error("too_many_rounds");
+        if self.lookups.complains() {
+            tracing::warn!(
+                rounds = ROUNDS_MAX,
+                "rules want more rows of other collections than are looked up for one change, so they deny"
+            );
+        }
+    }
+
+    fn delivery<'a>(&'a self, now: Timestamp, pass: Pass<'a>) -> Delivery<'a> {
+        Delivery {
+            registry: &self.registry,
+            access: &self.access,
+            options: &self.options,
+            tally: &self.tally,
+            now,
+            shelf: &self.shelf,
+            pass,
+        }
+    }
+
+    /// Hands out what is in the outbox.
+    fn flush(&mut self, overrun: &mut Vec<SubscriberKey>) {
+        self.tally.commit(&self.metrics);
+        for (key, frame) in self.outbox.drain(..) {
+            let Some(subscriber) = self.registry.get(key) else {
+                continue;
+            };
+            match subscriber.mailbox.try_send(frame) {
+                Ok(()) => {
+                    self.metrics.deliveries.inc();
+                }
+                Err(TrySendError::Full(_)) => overrun.push(key),
+                // Its stream has ended; the departure is on its way.
+                Err(TrySendError::Closed(_)) => {}
+            }
         }
     }
 
@@ -240,3 +365,6 @@ impl Hub {
             .set(gauge(self.registry.subscriptions()));
     }
 }
+
+#[cfg(test)]
+mod tests;

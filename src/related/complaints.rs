@@ -26,7 +26,9 @@ impl Complaints {
             return;
         }
         // Only these say nothing of any value.
-        let is_discreet = ["42", "55", "57"].iter().any(|class| code.starts_with(class));
+        let is_discreet = ["42", "55", "57"]
+            .iter()
+            .any(|class| code.starts_with(class));
         let error = is_discreet.then_some(error as &(dyn Error + 'static));
         tracing::warn!(
             collection.name = %collection.name,

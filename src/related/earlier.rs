@@ -65,7 +65,9 @@ impl<'p> Before<'p> {
             for &index in &group.fields {
                 let field = &group.collection.fields[index];
                 let texts = texts(image, index)?;
-                let values = texts.into_iter().map(|text| ranks.value(field, index, text));
+                let values = texts
+                    .into_iter()
+                    .map(|text| ranks.value(field, index, text));
                 let values: Vec<_> = values.collect();
                 let longer = |key: &Vec<String>| {
                     let key = key.clone();
@@ -125,7 +127,10 @@ impl Ranks {
             if field.column_type.class != TypeClass::Other {
                 continue;
             }
-            let wanted = group.wants.iter().map(|want| want.equals[place].1.to_string());
+            let wanted = group
+                .wants
+                .iter()
+                .map(|want| want.equals[place].1.to_string());
             let images = touched.values().flatten();
             let had = images.flat_map(|image| texts(image, index)).flatten();
             let distinct: HashSet<String> = wanted.chain(had).collect();

@@ -245,13 +245,29 @@ mod tests {
         for (what, log, expected) in [
             ("nothing happened", "", ""),
             ("deleted", "1:D:xa>", "x=a"),
-            ("updated twice, then deleted", "1:U:xa>xb 2:U:xb>xc 3:D:xc>", "x=a"),
+            (
+                "updated twice, then deleted",
+                "1:U:xa>xb 2:U:xb>xc 3:D:xc>",
+                "x=a",
+            ),
             ("created and deleted", "1:I:>xa 2:D:xa>", "x=-"),
             ("deleted and created again", "1:D:xa> 2:I:>xb", "x=a"),
-            ("keys that move along in one statement", "1:U:xa>ya 1:U:yb>zb", "x=a y=b z=-"),
+            (
+                "keys that move along in one statement",
+                "1:U:xa>ya 1:U:yb>zb",
+                "x=a y=b z=-",
+            ),
             ("moved between partitions", "1:D:xa> 1:I:>xb", "x=a"),
-            ("a trigger's update stands before what fired it", "1:u:xb>xc 2:U:xa>xb", "x=a"),
-            ("a trigger's update of what was inserted", "1:u:xa>xb 2:I:>xa", "x=-"),
+            (
+                "a trigger's update stands before what fired it",
+                "1:u:xb>xc 2:U:xa>xb",
+                "x=a",
+            ),
+            (
+                "a trigger's update of what was inserted",
+                "1:u:xa>xb 2:I:>xa",
+                "x=-",
+            ),
             ("a trigger's delete alone", "1:d:xa> 2:D:yb>", "x=a y=b"),
             ("a mark beside the change", "1:K:xa> 1:U:xa>xb", "x=a"),
             (

@@ -278,8 +278,10 @@ fn is_loss(error: &tokio_postgres::Error) -> bool {
         return error.is_closed() || network;
     };
     // Also a statement that the server does not know any more, and a conflict with recovery on a standby.
-    matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "26000" | "40001" | "40P01")
-        || code.starts_with("08")
+    matches!(
+        code,
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "26000" | "40001" | "40P01"
+    ) || code.starts_with("08")
         || code.starts_with("53")
 }
 

@@ -56,6 +56,11 @@ impl Shelf {
         }
     }
 
+    /// Whether something was looked for in vain since [`take_wanted`](Self::take_wanted) was last asked.
+    pub fn is_wanting(&self) -> bool {
+        !self.wanted.borrow().is_empty()
+    }
+
     /// What was looked for in vain since this was last asked, in that order.
     pub fn take_wanted(&self) -> Vec<Want> {
         self.wanted.take().into_iter().collect()
@@ -94,7 +99,9 @@ mod tests {
             assert_eq!(shelf.rows(&want("a")), Err(Absent::NotYet));
             assert_eq!(shelf.rows(&want("b")), Err(Absent::NotYet));
         }
+        assert!(shelf.is_wanting());
         assert_eq!(shelf.take_wanted(), [want("a"), want("b")]);
+        assert!(!shelf.is_wanting());
         assert_eq!(shelf.take_wanted(), []);
         shelf.put(want("a"), Found::Rows(Vec::new()));
         shelf.put(want("b"), Found::TooMany);

@@ -28,6 +28,7 @@ mod login;
 mod options;
 mod peers;
 mod policy;
+mod related;
 mod retention;
 mod river;
 mod rules_and_topics;

@@ -8,6 +8,7 @@ use crate::event::{RecordId, RowImage};
 use crate::hub::filter::Filter;
 use crate::policy::{Policy, PolicyRows};
 use crate::related::Shelf;
+use crate::telemetry::Metrics;
 use crate::topic::Options;
 
 /// A collection whose list rule is this one; `None` locks it. The view rule is locked.
@@ -57,10 +58,10 @@ fn ask<T>(
     ask(row, &options, &request)
 }
 
-fn guest_passes(access: &Access, collection: &Collection, guard: Guard, metrics: &Metrics) -> bool {
+fn guest_passes(access: &Access, collection: &Collection, guard: Guard, tally: &Tally) -> bool {
     let guest = member_of(&Principal::Guest);
     ask(collection, "", |row, _, request| {
-        access.lets_pass(&guest, guard, row, request, metrics)
+        access.lets_pass(&guest, guard, row, request, tally)
     })
 }
 
@@ -78,9 +79,11 @@ fn rules_open_deny_and_are_counted_when_they_cannot_decide() {
         (Some(" "), false, false, true),
     ] {
         let collection = collection(rule, &["title"]);
-        let (access, metrics) = (Access::default(), Metrics::new());
-        let decided = guest_passes(&access, &collection, Guard::List, &metrics);
+        let (access, tally) = (Access::default(), Tally::default());
+        let decided = guest_passes(&access, &collection, Guard::List, &tally);
         assert_eq!(decided, passes, "{rule:?}");
+        let metrics = Metrics::new();
+        tally.commit(&metrics);
         let counted = metrics.encode().contains("rowcast_rule_errors_total{");
         assert_eq!(counted, errors, "{rule:?}");
         let guest = member_of(&Principal::Guest);
@@ -105,7 +108,7 @@ fn a_changed_collection_has_its_rules_compiled_again() {
         (Some("title = 'x'"), &["other", "title"], true),
     ] {
         let collection = collection(rule, fields);
-        let decided = guest_passes(&access, &collection, Guard::List, &Metrics::new());
+        let decided = guest_passes(&access, &collection, Guard::List, &Tally::default());
         assert_eq!(decided, passes, "{fields:?}");
     }
 }
