@@ -51,7 +51,8 @@ impl AppOptions {
 pub struct App {
     capture: Capture,
     retention: Retention,
-    hub: Hub,
+    /// Boxed, because this is part of futures that are moved about.
+    hub: Box<Hub>,
     feed: mpsc::Receiver<FeedItem>,
     neighbours: Neighbours,
     http: HttpOptions,
@@ -92,7 +93,7 @@ impl App {
         Ok(Self {
             capture,
             retention: Retention::new(database, options.capture),
-            hub,
+            hub: Box::new(hub),
             feed,
             neighbours: Neighbours {
                 hub: handle,

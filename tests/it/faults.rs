@@ -172,6 +172,44 @@ async fn a_database_that_comes_late_is_waited_for_and_readiness_says_so() {
     stream.stays_silent(Duration::from_millis(50)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_terminated_while_rules_look_up_other_records_lose_nothing() {
+    const CHANGES: usize = 60;
+    let database = database().await;
+    let client = client(&database.url).await;
+    client
+        .batch_execute(
+            "create table members (id text primary key, team text);
+             create table docs (id text primary key, team text);
+             insert into members values ('m', 'ours');
+             select rowcast.attach('members');
+             select rowcast.attach('docs', list_rule => '@collection.members.team ?= team')",
+        )
+        .await
+        .unwrap();
+    let server = Server::start_with(patient(options(&database.url))).await;
+    let mut stream = server.subscribe(&["docs/*"]).await;
+    for n in 0..CHANGES {
+        let statement = format!("insert into docs values ('theirs{n}', 'x'), ('d{n}', 'ours')");
+        client.batch_execute(&statement).await.unwrap();
+        // Those of the pool, idle or at work.
+        let terminated = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'rowcast'";
+        client.query(terminated, &[]).await.unwrap();
+    }
+    for n in 0..CHANGES {
+        let event = stream.next_event(DEADLINE).await;
+        let (action, record) = event.change();
+        assert_eq!(action, "create");
+        assert_eq!(record["id"].as_str(), Some(&*format!("d{n}")));
+    }
+    let fetches = server.metrics.encode();
+    assert!(
+        fetches.contains(r#"rowcast_related_fetches_total{outcome="rows"}"#),
+        "{fetches}"
+    );
+}
+
 /// `rowcast serve` as a process of its own, killed when dropped.
 struct Process(std::process::Child);
 
