@@ -5,6 +5,7 @@
 //! *Gives* a [`Predicate`], or a [`RuleError`] that shows the place; then yes, no, or [`Undecidable`].
 //! *Never* asks a database, and never says yes where it is in doubt.
 
+mod advice;
 mod ast;
 mod budget;
 mod compare;
@@ -12,6 +13,7 @@ mod compile;
 mod context;
 mod error;
 mod evaluate;
+mod excerpt;
 mod functions;
 mod lexer;
 mod like;
@@ -31,6 +33,7 @@ mod text;
 mod value;
 mod wants;
 
+pub use advice::{Advice, advise};
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
 pub(crate) use error::nearest;
