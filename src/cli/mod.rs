@@ -16,6 +16,8 @@ mod health;
 mod migrate;
 mod options;
 mod policy;
+mod rule;
+mod rule_check;
 mod serve;
 mod session;
 mod terminal;
@@ -72,6 +74,7 @@ enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Collections(collections::Collections),
+    Rule(rule::Rule),
     Policy(policy::Policy),
     Token(token::Token),
     Doctor(doctor::Doctor),
@@ -115,6 +118,7 @@ impl Cli {
             Command::Attach(command) => command.run(options).await,
             Command::Detach(command) => command.run(options).await,
             Command::Collections(command) => command.run(options).await,
+            Command::Rule(command) => command.run(options).await,
             Command::Policy(command) => command.run(options).await,
             Command::Token(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,

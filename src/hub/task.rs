@@ -32,7 +32,7 @@ pub struct Hub {
     registry: Registry,
     access: Access,
     shelf: Shelf,
-    /// The newest catalog, for those who check subscriptions; `None` before the first.
+    /// The newest catalog, for those who check subscriptions or rules; `None` before the first.
     catalog: watch::Sender<Option<Arc<Catalog>>>,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
@@ -62,6 +62,11 @@ impl Hub {
             departing,
         };
         (hub, HubHandle::new(sender, strict))
+    }
+
+    /// Where the newest catalog is found; `None` before the first.
+    pub fn catalogs(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        self.catalog.subscribe()
     }
 
     /// Delivers until told to stop or until the feed ends; then every mailbox ends, cleanly.

@@ -39,6 +39,14 @@ impl RuleError {
         self.excerpt.column
     }
 
+    /// The word used where the names in the text may not be told.
+    pub fn reason(&self) -> &'static str {
+        match &*self.problem {
+            Problem::UnknownField { .. } => "unknown_field",
+            _ => "invalid",
+        }
+    }
+
     /// The existing name that was probably meant.
     pub fn suggestion(&self) -> Option<&str> {
         match &*self.problem {

@@ -30,6 +30,7 @@ mod peers;
 mod policy;
 mod retention;
 mod river;
+mod rule_advice;
 mod rules_and_topics;
 mod schema_attach;
 mod schema_copies;
