@@ -46,6 +46,7 @@ Examples:
 
 Exit codes:
   0   done
+  1   the answer is no (policy explain --record: not seen)
   64  a flag, a setting or an argument is wrong
   69  the database (or, for health, the server) is unavailable
   70  something went wrong inside

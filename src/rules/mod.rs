@@ -7,6 +7,7 @@
 
 mod advice;
 mod ast;
+mod auth_values;
 mod budget;
 mod compare;
 mod compile;
@@ -19,6 +20,7 @@ mod lexer;
 mod like;
 mod macros;
 mod narrow;
+mod outline;
 mod parser;
 mod path;
 mod predicate;
@@ -37,5 +39,6 @@ pub use advice::{Advice, advise};
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
 pub(crate) use error::nearest;
+pub use outline::{Outline, OutlineKind};
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;

@@ -28,6 +28,7 @@ mod login;
 mod options;
 mod peers;
 mod policy;
+mod policy_record;
 mod retention;
 mod river;
 mod rule_advice;
