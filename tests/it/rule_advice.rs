@@ -233,3 +233,112 @@ async fn rowcast(url: &str, arguments: &[&str]) -> (i32, String, String) {
     let code = output.status.code().unwrap();
     (code, text(output.stdout), text(output.stderr))
 }
+
+mod page {
+    //! docs/rules.md: what it shows works, and what it warns of is warned of.
+
+    use rowcast::audit::{audit, check};
+    use rowcast::catalog::{self, Catalog};
+    use rowcast::db::{Database, DatabaseOptions};
+
+    use crate::support::source::text;
+    use crate::support::{client, database};
+
+    const RELATIONS: &str = "## Rules that read other records";
+
+    /// The SQL of a part of the page, block by block.
+    fn blocks(part: &str) -> Vec<&str> {
+        let blocks = part.split("```sql\n").skip(1);
+        blocks
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect()
+    }
+
+    /// The rules in the cells of a column, of all tables with this heading in their first cell.
+    fn cells(page: &str, heading: &str, column: usize) -> Vec<String> {
+        let mut lines = page.lines();
+        let mut found = Vec::new();
+        while lines.any(|line| line.starts_with(&format!("| {heading} |"))) {
+            let rows = lines
+                .by_ref()
+                .skip(1)
+                .take_while(|line| line.starts_with('|'));
+            for row in rows {
+                let row = row.replace(r"\|", "¦");
+                let cell = row.split('|').nth(column).unwrap();
+                let rules = cell.split('`').skip(1).step_by(2);
+                found.extend(rules.map(|rule| rule.replace('¦', "|")));
+            }
+        }
+        found
+    }
+
+    async fn load(url: &str) -> Catalog {
+        let database = Database::new(&DatabaseOptions::new(url)).unwrap();
+        catalog::load(&database).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_example_of_the_page_on_rules_is_what_the_page_says() {
+        let page = text("docs/rules.md");
+        let (before, rest) = page.split_once(RELATIONS).unwrap();
+        let database = database().await;
+        let client = client(&database.url).await;
+        for block in blocks(before) {
+            client.batch_execute(block).await.unwrap();
+            let found = audit(&load(&database.url).await);
+            assert!(found.broken.is_empty(), "{block}: {:?}", found.broken);
+            assert!(found.doubtful.is_empty(), "{block}: {:?}", found.doubtful);
+        }
+        let catalog = load(&database.url).await;
+        let posts = catalog.find("posts").unwrap();
+        let about = |rule: &str| {
+            check(rule, posts, &catalog).unwrap_or_else(|error| panic!("{rule}: {error}"))
+        };
+        let (warned, sound) = (cells(rest, "Written", 1), cells(rest, "Written", 3));
+        assert!(
+            warned.len() > 12 && sound.len() > 12,
+            "{warned:?} {sound:?}"
+        );
+        for rule in warned {
+            assert!(!about(&rule).is_empty(), "{rule} is not warned of");
+        }
+        let rules = cells(rest, "Rule", 1);
+        assert!(rules.len() > 12, "{rules:?}");
+        for rule in sound.iter().chain(&rules) {
+            // What an option is compared with may be empty for whoever leaves it out.
+            assert_eq!(about(rule), [], "{rule}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_example_of_reading_other_records_can_be_used() {
+        let page = text("docs/rules.md");
+        let (before, rest) = page.split_once(RELATIONS).unwrap();
+        let (part, _) = rest.split_once("\n## ").unwrap();
+        let database = database().await;
+        let client = client(&database.url).await;
+        let known = "select coalesce(bool_or('relations' = any (proargnames)), false)
+                     from pg_proc where proname = 'attach'";
+        if !client
+            .query_one(known, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {
+            return;
+        }
+        for block in [blocks(before), blocks(part)].concat() {
+            client.batch_execute(block).await.unwrap();
+            let found = audit(&load(&database.url).await);
+            for broken in found.broken {
+                let summary = broken.what.summary();
+                assert!(
+                    summary.contains("reads other records"),
+                    "{block}: {summary}"
+                );
+            }
+            assert!(found.doubtful.is_empty(), "{block}: {:?}", found.doubtful);
+        }
+    }
+}

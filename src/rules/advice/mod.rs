@@ -4,9 +4,11 @@
 //! often wrong is not read.
 
 mod comparisons;
+mod fields;
 mod guests;
 mod mixed;
 mod operands;
+mod pair;
 
 use std::fmt;
 
