@@ -7,7 +7,6 @@ use super::options::ConfigOptions;
 use super::{rule_check, session, terminal};
 
 const SET_RULE: &str = include_str!("../../sql/cli/set_rule.sql");
-const COLLECTION: &str = include_str!("../../sql/cli/policy_collection.sql");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,10 +53,7 @@ impl Rule {
             .query_one(SET_RULE, &[&self.collection, &self.kind, &text])
             .await?;
         let report: String = row.try_get("report")?;
-        let named = transaction
-            .query_one(COLLECTION, &[&self.collection])
-            .await?;
-        let name: String = named.try_get("name")?;
+        let name: String = row.try_get("name")?;
         let rules = text.iter().map(|text| (&*self.kind, &**text));
         let rules: Vec<_> = rules.collect();
         rule_check::check(&transaction, &name, &rules, self.strict).await?;

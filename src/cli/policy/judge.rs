@@ -12,7 +12,7 @@ use crate::policy::{AppliedRow, Effect};
 use crate::record::{Visibility, encode_record};
 use crate::related::Shelf;
 use crate::rules::{
-    AuthValues, Outline, OutlineKind, Predicate, RequestContext, Row, RuleUse, Scope,
+    AuthValues, Outline, OutlineKind, Predicate, RequestContext, Row, RuleUse, Scope, Undecidable,
 };
 
 /// Asks rules about one record on behalf of somebody.
@@ -88,7 +88,12 @@ impl Judge<'_> {
         let request = RequestContext::realtime(self.auth, &options, &options, now, &shelf);
         predicate
             .decide(row, &request)
-            .map_err(|error| error.to_string())
+            .map_err(|error| match error {
+                Undecidable::NotLoaded => {
+                    "it reads other records, which this command does not fetch".to_owned()
+                }
+                error => error.to_string(),
+            })
     }
 
     fn part(&self, outline: Outline) -> Part {
