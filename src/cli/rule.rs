@@ -14,10 +14,11 @@ Examples:
   rowcast rule posts view '@request.auth.id != \"\" && owner = @request.auth.id'
   rowcast rule posts list --public                     # everybody
   rowcast rule posts list --lock                       # superusers only
-  rowcast rule members manage 'role = \"support\"'       # kinds of auth collections: auth, manage
+  rowcast rule members manage 'role = \"support\"'       # auth collections: also auth
 
 The rule is compiled before anything changes: one that cannot be used is refused, with the place
-of the mistake; one that is probably not what was meant is warned about. Open streams obey at once.";
+of the mistake; one that is probably not what was meant is warned about. Open streams obey at
+once.";
 
 /// Set one rule of a collection
 #[derive(Debug, Args)]
