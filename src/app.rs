@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::audit::Auditor;
 use crate::auth::{Authenticator, ForeignTokens, Login};
 use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
@@ -53,6 +54,7 @@ pub struct App {
     retention: Retention,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
+    auditor: Auditor,
     feed: mpsc::Receiver<FeedItem>,
     neighbours: Neighbours,
     http: HttpOptions,
@@ -78,6 +80,7 @@ impl App {
         let database = Database::new(&options.database)?;
         let metrics = Metrics::new();
         let (reporter, monitor) = health();
+        let rule_reporter = reporter.rules();
         let (changes, feed) = mpsc::channel(FEED_ITEMS);
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
         let (hub, handle) = Hub::new(options.hub, Arc::new(library), metrics.clone());
@@ -88,12 +91,14 @@ impl App {
             reporter,
             metrics.clone(),
         );
+        let auditor = Auditor::new(hub.catalogs(), rule_reporter, metrics.clone());
         let authenticator = Authenticator::new(database.clone());
         let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
             retention: Retention::new(database, options.capture),
             hub: Box::new(hub),
+            auditor,
             feed,
             neighbours: Neighbours {
                 hub: handle,
@@ -174,6 +179,10 @@ impl App {
             (
                 parts.spawn(self.hub.run(self.feed, stop.clone()).map(named("the hub"))),
                 "the hub",
+            ),
+            (
+                parts.spawn(self.auditor.run(stop.clone()).map(named("the auditor"))),
+                "the auditor",
             ),
             (parts.spawn(serve.map(named(door))), door),
         ]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use image::{ImageError, ParsedImage, parse_image, record_id};
+pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
 
 use crate::catalog::{Catalog, Collection};
 

@@ -24,6 +24,7 @@
 //! | [`record`] | a row image as PocketBase's record JSON |
 //! | [`related`] | the rows of other collections that rules reach |
 //! | [`rules`] | the rule language: who may see what, said in text |
+//! | [`audit`] | which rules are broken or doubtful |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
@@ -46,6 +47,8 @@ pub mod auth;
 pub mod record;
 pub mod related;
 pub mod rules;
+
+pub mod audit;
 
 pub mod frame;
 

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub related_fetches: Family<OutcomeLabel, Counter>,
     /// How long such lookups take, in seconds: all at once that a batch of changes needs.
     pub related_fetch_seconds: Histogram,
+    /// Rules of the policy that cannot be used, and deny.
+    pub broken_rules: Gauge,
     /// Frames that could not be written without breaking a stream.
     pub unwritable_frames: Counter,
     /// Body bytes given to streams.
@@ -90,6 +92,7 @@ impl Metrics {
             rule_errors: Family::default(),
             related_fetches: Family::default(),
             related_fetch_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 9)),
+            broken_rules: Gauge::default(),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
         };
@@ -149,6 +152,11 @@ impl Metrics {
             "How long lookups of rows of other collections take",
             Unit::Seconds,
             m.related_fetch_seconds.clone(),
+        );
+        registry.register(
+            "broken_rules",
+            "Rules of the policy that cannot be used, and deny",
+            m.broken_rules.clone(),
         );
         registry.register(
             "unwritable_frames",
@@ -222,13 +230,34 @@ pub enum CaptureState {
     Live,
 }
 
+/// A rule that cannot be used, and denies; in words that may be shown to whoever reaches the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The collection it is about.
+    pub collection: Arc<str>,
+    /// Which of its rules, as the policy says it.
+    pub kind: Arc<str>,
+    /// Why, as in the metric `rule_errors`.
+    pub error: &'static str,
+}
+
 /// Where capture says how it is doing.
 #[derive(Debug)]
-pub struct HealthReporter(watch::Sender<CaptureHealth>);
+pub struct HealthReporter {
+    capture: watch::Sender<CaptureHealth>,
+    rules: watch::Sender<Arc<[BrokenRule]>>,
+}
 
-/// Where others learn how capture is doing.
+/// Where it is said which rules are broken.
+#[derive(Debug)]
+pub struct RuleReporter(watch::Sender<Arc<[BrokenRule]>>);
+
+/// Where others learn how capture is doing, and which rules are broken.
 #[derive(Debug, Clone)]
-pub struct HealthMonitor(watch::Receiver<CaptureHealth>);
+pub struct HealthMonitor {
+    capture: watch::Receiver<CaptureHealth>,
+    rules: watch::Receiver<Arc<[BrokenRule]>>,
+}
 
 /// A reporter and a monitor of the same health, disconnected at first.
 pub fn health() -> (HealthReporter, HealthMonitor) {
@@ -238,13 +267,31 @@ pub fn health() -> (HealthReporter, HealthMonitor) {
         last_contact: None,
         placed: false,
     });
-    (HealthReporter(sender), HealthMonitor(receiver))
+    let (rules_sender, rules) = watch::channel(Arc::default());
+    let reporter = HealthReporter {
+        capture: sender,
+        rules: rules_sender,
+    };
+    let capture = receiver;
+    (reporter, HealthMonitor { capture, rules })
+}
+
+impl RuleReporter {
+    /// Says which rules are broken now.
+    pub fn set(&self, broken: Arc<[BrokenRule]>) {
+        self.0.send_replace(broken);
+    }
 }
 
 impl HealthReporter {
+    /// Where to say which rules are broken.
+    pub fn rules(&self) -> RuleReporter {
+        RuleReporter(self.rules.clone())
+    }
+
     /// Says that the database has answered and what capture does now.
     pub fn contact(&self, state: CaptureState) {
-        self.0.send_modify(|health| {
+        self.capture.send_modify(|health| {
             let now = Instant::now();
             if health.state != state {
                 health.since = now;
@@ -256,12 +303,12 @@ impl HealthReporter {
 
     /// Says that capture has its place in the log: from now on it will hand on every change.
     pub fn placed(&self) {
-        self.0.send_modify(|health| health.placed = true);
+        self.capture.send_modify(|health| health.placed = true);
     }
 
     /// Says that the database is out of reach.
     pub fn disconnected(&self) {
-        self.0.send_modify(|health| {
+        self.capture.send_modify(|health| {
             if health.state != CaptureState::Disconnected {
                 health.state = CaptureState::Disconnected;
                 health.since = Instant::now();
@@ -273,7 +320,18 @@ impl HealthReporter {
 impl HealthMonitor {
     /// The health as of now.
     pub fn current(&self) -> CaptureHealth {
-        self.0.borrow().clone()
+        self.capture.borrow().clone()
+    }
+
+    /// The rules that are broken, as of now.
+    pub fn broken_rules(&self) -> Arc<[BrokenRule]> {
+        Arc::clone(&self.rules.borrow())
+    }
+
+    /// Waits until the broken rules are said anew. Safe to drop half-way.
+    pub async fn rules_changed(&mut self) {
+        // As in `live`.
+        let _ = self.rules.changed().await;
     }
 
     /// Why the feed cannot be relied on now, or `None` if it can: `behind_max` is how long capture
@@ -300,14 +358,14 @@ impl HealthMonitor {
     /// committed from now on. Safe to drop half-way.
     pub async fn placed(&mut self) {
         // As in `live`.
-        let _ = self.0.wait_for(|health| health.placed).await;
+        let _ = self.capture.wait_for(|health| health.placed).await;
     }
 
     /// Waits until capture is live. Safe to drop half-way.
     pub async fn live(&mut self) {
         // The reporter being gone means the process is ending; nobody waits much longer.
         let _ = self
-            .0
+            .capture
             .wait_for(|health| health.state == CaptureState::Live)
             .await;
     }

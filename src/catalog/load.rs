@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::{GenericClient, IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
 use super::relations::{Declared, Links};
 use super::{
     AuthSettings, Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName,
 };
-use crate::db::{Database, PoolError, Transaction};
+use crate::db::{Database, PoolError};
 use crate::policy::{self, Policy};
 
 const LOAD_COLLECTIONS: &str = include_str!("../../sql/catalog/load_collections.sql");
@@ -54,12 +54,21 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
         .read_only(true)
         .start()
         .await?;
-    let collections = transaction.query(LOAD_COLLECTIONS, &[]).await?;
-    let columns = Columns::load(&transaction, &collections).await?;
-    let cascades = transaction.query(LOAD_CASCADES, &[]).await?;
-    let links = Links::load(&transaction).await?;
-    let policy = Arc::new(Policy::read(&*transaction).await?);
+    let catalog = read(&*transaction).await?;
     transaction.commit().await?;
+    Ok(catalog)
+}
+
+/// Reads the catalog as a transaction sees it, so also what it has not committed.
+///
+/// # Errors
+/// As [`load`].
+pub async fn read(client: &impl GenericClient) -> Result<Catalog, LoadError> {
+    let collections = client.query(LOAD_COLLECTIONS, &[]).await?;
+    let columns = Columns::load(client, &collections).await?;
+    let cascades = client.query(LOAD_CASCADES, &[]).await?;
+    let links = Links::load(client).await?;
+    let policy = Arc::new(Policy::read(client).await?);
     let mut loaded = Vec::with_capacity(collections.len());
     for row in &collections {
         loaded.extend(columns.collection(row, &policy)?);
@@ -90,14 +99,14 @@ struct Column {
 
 impl Columns {
     async fn load(
-        transaction: &Transaction<'_>,
+        client: &impl GenericClient,
         collections: &[Row],
     ) -> Result<Self, tokio_postgres::Error> {
         let tables = collections
             .iter()
             .map(|row| row.try_get("relation"))
             .collect::<Result<Vec<u32>, _>>()?;
-        let rows = transaction.query(LOAD_COLUMNS, &[&tables]).await?;
+        let rows = client.query(LOAD_COLUMNS, &[&tables]).await?;
         let mut by_table: HashMap<u32, Vec<Column>> = HashMap::new();
         let mut partitions: HashMap<(u32, u32), Vec<String>> = HashMap::new();
         for row in &rows {
@@ -121,7 +130,7 @@ impl Columns {
                 known.push(order);
             }
         }
-        let types = load_types(transaction, &by_table).await?;
+        let types = load_types(client, &by_table).await?;
         Ok(Self {
             by_table,
             orders,
@@ -238,7 +247,7 @@ fn auth_settings(
 }
 
 async fn load_types(
-    transaction: &Transaction<'_>,
+    client: &impl GenericClient,
     by_table: &HashMap<u32, Vec<Column>>,
 ) -> Result<PgTypes, tokio_postgres::Error> {
     let mut used: Vec<u32> = by_table
@@ -248,7 +257,7 @@ async fn load_types(
         .collect();
     used.sort_unstable();
     used.dedup();
-    let rows = transaction.query(LOAD_TYPES, &[&used]).await?;
+    let rows = client.query(LOAD_TYPES, &[&used]).await?;
     rows.iter().map(pg_type).collect()
 }
 

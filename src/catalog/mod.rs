@@ -18,7 +18,7 @@ pub use collection::{
     AuthSettings, Collection, CollectionKey, ColumnType, Field, FieldKind, Relation, Rule, Rules,
     TableName, TypeClass,
 };
-pub use load::{LoadError, load};
+pub use load::{LoadError, load, read};
 pub use record_order::{RecordKey, RecordOrder};
 
 /// Every attached collection, as of one moment.

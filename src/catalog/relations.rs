@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::Row;
+use tokio_postgres::{GenericClient, Row};
 
 use super::{Collection, CollectionKey, ColumnType, Relation, TypeClass};
-use crate::db::Transaction;
 
 const LOAD_RELATIONS: &str = include_str!("../../sql/catalog/load_relations.sql");
 
@@ -44,9 +43,9 @@ impl Declared {
 }
 
 impl Links {
-    /// Reads foreign keys and unique columns in the snapshot of `transaction`.
-    pub(super) async fn load(transaction: &Transaction<'_>) -> Result<Self, tokio_postgres::Error> {
-        let rows = transaction.query(LOAD_RELATIONS, &[]).await?;
+    /// Reads foreign keys and unique columns as a transaction sees them.
+    pub(super) async fn load(client: &impl GenericClient) -> Result<Self, tokio_postgres::Error> {
+        let rows = client.query(LOAD_RELATIONS, &[]).await?;
         rows.iter()
             .map(Link::read)
             .collect::<Result<_, _>>()

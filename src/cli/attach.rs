@@ -4,9 +4,11 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::options::ConfigOptions;
-use super::{session, terminal};
+use super::{rule_check, session, terminal};
 
 const ATTACH: &str = include_str!("../../sql/cli/attach.sql");
+
+const COLLECTION: &str = include_str!("../../sql/cli/collection_of_table.sql");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +20,9 @@ Examples:
 
 Says what it changed; run again with other flags, it brings the collection to this
 definition. A rule that is not given is locked: only superusers see the records. Relations that
-are not given stay as they are. The same in a migration of your own:
+are not given stay as they are. Rules are compiled before anything changes: one that cannot be
+used is refused, one that is probably not what was meant is warned about. The same in a
+migration of your own:
   select rowcast.attach('blog.posts', name => 'posts', list_rule => '', view_rule => '');";
 
 /// Offer a table as a collection
@@ -49,13 +53,17 @@ pub struct Attach {
     /// Report rows that arrive by replication too
     #[arg(long)]
     include_replicated: bool,
+    /// Take warnings about the rules for errors
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Attach {
     pub(super) async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
-        let client = session::open(&options.database()?, "attach").await?;
+        let mut client = session::open(&options.database()?, "attach").await?;
+        let transaction = client.transaction().await?;
         let (names, targets) = self.relations().unzip();
-        let row = client
+        let row = transaction
             .query_one(
                 ATTACH,
                 &[
@@ -70,7 +78,17 @@ impl Attach {
                 ],
             )
             .await?;
-        terminal::result(row.try_get::<_, String>("report")?);
+        let report: String = row.try_get("report")?;
+        let named = transaction.query_one(COLLECTION, &[&self.table]).await?;
+        let name: String = named.try_get("name")?;
+        let rules = [("list", &self.list_rule), ("view", &self.view_rule)];
+        let rules: Vec<_> = rules
+            .iter()
+            .filter_map(|(kind, text)| Some((*kind, text.as_deref()?)))
+            .collect();
+        rule_check::check(&transaction, &name, &rules, self.strict).await?;
+        transaction.commit().await?;
+        terminal::result(report);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod checks;
 mod listening;
 mod relations;
+mod rules;
 
 use clap::Args;
 use tokio_postgres::Client;
@@ -18,7 +19,7 @@ Examples:
 
 Looks only and changes nothing. Exit code 0 if nothing is wrong, 69 if something is.";
 
-/// Check a database: version, rights, settings, notifications, triggers
+/// Check a database: version, rights, settings, notifications, triggers, rules
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {}
@@ -73,9 +74,9 @@ impl Finding {
 impl Doctor {
     pub(super) async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
         let database = options.database()?;
-        let client = session::open(&database, "doctor").await?;
+        let mut client = session::open(&database, "doctor").await?;
         Finding::good(format!("connected to {}", database.address())).show();
-        let findings = examine(&database, &client).await?;
+        let findings = examine(&database, &mut client).await?;
         findings.iter().for_each(Finding::show);
         let bad = findings
             .iter()
@@ -96,7 +97,7 @@ impl Doctor {
 }
 
 /// Everything, the later looks only where the earlier ones make sense.
-async fn examine(database: &Database, client: &Client) -> Result<Vec<Finding>, Failure> {
+async fn examine(database: &Database, client: &mut Client) -> Result<Vec<Finding>, Failure> {
     let mut findings = checks::server(client).await?;
     findings.push(checks::pool(database).await);
     findings.push(listening::check(database).await?);
@@ -108,6 +109,7 @@ async fn examine(database: &Database, client: &Client) -> Result<Vec<Finding>, F
         findings.extend(checks::log(client).await?);
         findings.extend(checks::collections(client).await?);
         findings.extend(relations::check(database, client).await?);
+        findings.extend(rules::check(client).await?);
     }
     Ok(findings)
 }

@@ -10,6 +10,8 @@ use super::terminal;
 use crate::catalog;
 use crate::db::{ConnectError, ConnectFault, MigrateError, defers_to_cause};
 
+/// The answer to what was asked is no.
+pub(super) const NO: u8 = 1;
 /// A flag, a setting or an argument is wrong.
 pub(super) const USAGE: u8 = 64;
 /// The database cannot be reached.
@@ -43,9 +45,16 @@ impl Failure {
         Self { code, text }
     }
 
+    /// No failure, but the answer no, which the result tells already.
+    pub fn no() -> Self {
+        Self::new(NO, String::new())
+    }
+
     /// Tells the failure and returns the process's exit code.
     pub fn exit(self) -> ExitCode {
-        terminal::note(format_args!("error: {}", self.text));
+        if !self.text.is_empty() {
+            terminal::note(format_args!("error: {}", self.text));
+        }
         ExitCode::from(self.code)
     }
 }

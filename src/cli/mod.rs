@@ -16,6 +16,8 @@ mod health;
 mod migrate;
 mod options;
 mod policy;
+mod rule;
+mod rule_check;
 mod serve;
 mod session;
 mod terminal;
@@ -44,6 +46,7 @@ Examples:
 
 Exit codes:
   0   done
+  1   the answer is no (policy explain --record: not seen)
   64  a flag, a setting or an argument is wrong
   69  the database (or, for health, the server) is unavailable
   70  something went wrong inside
@@ -72,6 +75,7 @@ enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Collections(collections::Collections),
+    Rule(rule::Rule),
     Policy(policy::Policy),
     Token(token::Token),
     Doctor(doctor::Doctor),
@@ -115,6 +119,7 @@ impl Cli {
             Command::Attach(command) => command.run(options).await,
             Command::Detach(command) => command.run(options).await,
             Command::Collections(command) => command.run(options).await,
+            Command::Rule(command) => command.run(options).await,
             Command::Policy(command) => command.run(options).await,
             Command::Token(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,

@@ -1,8 +1,13 @@
 //! `rowcast policy`: what the policy says, and why.
 
+mod fetch;
+mod judge;
+mod record;
+
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
+use tokio_postgres::IsolationLevel;
 
 use super::failure::{self, Failure};
 use super::options::ConfigOptions;
@@ -17,7 +22,11 @@ Examples:
   rowcast policy explain --as members/42 --collection posts        # a record that logs in
   rowcast policy explain --as members/42 --claims editor --collection posts
   rowcast policy explain --as role:editor --collection posts       # anybody with that role
-  rowcast policy explain --as superuser --collection posts --json";
+  rowcast policy explain --as superuser --collection posts --json
+  rowcast policy explain --as members/42 --collection posts --record 7   # this very record
+
+With --record it reads the record and whoever asks, and says of each rule which part of it holds.
+Then the exit code is 0 if the record is seen and 1 if it is not.";
 
 /// See what the policy says, and why
 #[derive(Debug, Args)]
@@ -45,6 +54,18 @@ struct Explain {
     /// The collection, by name or id
     #[arg(long, value_name = "NAME")]
     collection: String,
+    /// One existing record by its id: is it seen, and what decides?
+    #[arg(long, value_name = "ID")]
+    record: Option<String>,
+    /// The list rule only
+    #[arg(long)]
+    list: bool,
+    /// The view rule only
+    #[arg(long)]
+    view: bool,
+    /// Show the values that were compared, which may be anybody's
+    #[arg(long, requires = "record")]
+    show_values: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -61,12 +82,22 @@ impl Policy {
 impl Explain {
     async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
         let roles = self.roles()?;
-        let client = session::open(&options.database()?, "policy").await?;
+        let mut client = session::open(&options.database()?, "policy").await?;
         let row = client.query_one(COLLECTION, &[&self.collection]).await?;
         let collection: String = row.try_get("name")?;
+        if let Some(id) = &self.record {
+            let transaction = client.build_transaction().read_only(true);
+            let transaction = transaction.isolation_level(IsolationLevel::RepeatableRead);
+            let transaction = transaction.start().await?;
+            let seen = record::explain(&self, &transaction, &roles, &collection, id).await?;
+            return if seen { Ok(()) } else { Err(Failure::no()) };
+        }
         let policy = policy::Policy::read(&client).await.map_err(not_loaded)?;
-        let explanations =
-            [RuleKind::List, RuleKind::View].map(|kind| policy.explain(&roles, &collection, kind));
+        let explanations: Vec<_> = self
+            .kinds()
+            .into_iter()
+            .map(|kind| policy.explain(&roles, &collection, kind))
+            .collect();
         for explanation in &explanations {
             confirm(&policy, &roles, &collection, explanation).await?;
         }
@@ -91,6 +122,14 @@ impl Explain {
             }
         }
         Ok(())
+    }
+
+    /// The kinds of rules that are asked about.
+    fn kinds(&self) -> Vec<RuleKind> {
+        let both = self.list == self.view;
+        let kinds = [(RuleKind::List, self.list), (RuleKind::View, self.view)];
+        let asked = kinds.into_iter().filter(|(_, asked)| both || *asked);
+        asked.map(|(kind, _)| kind).collect()
     }
 
     fn roles(&self) -> Result<Roles, Failure> {
@@ -128,15 +167,18 @@ async fn confirm(
             .enforce(collection, explanation.kind, "", |_| answer)
             .map_err(failed)?;
         if answered != expected {
-            let text = format!(
-                "casbin decides otherwise about {collection}, {}; this is a defect in rowcast, \
-                 please report it with the rows of rowcast.casbin_rule",
-                explanation.kind
-            );
-            return Err(Failure::new(failure::INTERNAL, text));
+            return Err(defect(collection, explanation.kind));
         }
     }
     Ok(())
+}
+
+fn defect(collection: &str, kind: RuleKind) -> Failure {
+    let text = format!(
+        "casbin decides otherwise about {collection}, {kind}; this is a defect in rowcast, \
+         please report it with the rows of rowcast.casbin_rule"
+    );
+    Failure::new(failure::INTERNAL, text)
 }
 
 fn headline(collection: &str, explanation: &Explanation) -> String {

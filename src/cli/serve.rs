@@ -99,7 +99,7 @@ pub(super) async fn run(
     // From here on a signal drains; until here it simply ends the process.
     tokio::spawn(watch_signals(shutdown.clone()));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let ended = app.run(listener, shutdown).await;
+    let ended = Box::pin(app.run(listener, shutdown)).await;
     ended.map_err(|error| Failure::new(failure::INTERNAL, failure::explain(&error)))?;
     tracing::info!("stopped");
     Ok(())

@@ -133,6 +133,23 @@ pub fn record_id(image: &RowImage, collection: &Collection) -> Result<RecordId, 
     Ok(RecordId(id.into()))
 }
 
+/// The texts of the key's columns in an id, in key order; `None` if there are not as many.
+pub fn key_texts(id: &str, collection: &Collection) -> Option<Vec<String>> {
+    let count = collection.key_fields.len();
+    if count == 1 {
+        return Some(vec![id.to_owned()]);
+    }
+    let texts: Vec<String> = id.split(',').map(decoded).collect();
+    (texts.len() == count).then_some(texts)
+}
+
+/// What [`push_encoded`] made a text of.
+fn decoded(text: &str) -> String {
+    let marks = [("%2C", ","), ("%2F", "/"), ("%3F", "?"), ("%25", "%")];
+    let decode = |text: String, (code, mark): (&str, &str)| text.replace(code, mark);
+    marks.into_iter().fold(text.to_owned(), decode)
+}
+
 /// Appends one value of a composite key: the comma encoded because it joins, `/` and `?` because
 /// topics are cut there, `%` because it encodes.
 fn push_encoded(id: &mut String, text: &str) {

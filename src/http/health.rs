@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::errors::JsonLine;
 use super::room::Room;
-use crate::telemetry::CaptureState;
+use crate::telemetry::{BrokenRule, CaptureState};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -24,11 +24,45 @@ struct Nothing {}
 /// What `/api/ready` tells beside yes or no; times in whole seconds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Readiness {
+struct Readiness<'r> {
     capture: &'static str,
     capture_since_seconds: u64,
     last_contact_seconds: Option<u64>,
     trouble: Option<&'static str>,
+    rules: Rules<'r>,
+}
+
+/// Which rules cannot be used, and deny. Anybody may ask, so neither their texts nor the names of
+/// fields are told; `rowcast doctor` and the log tell them.
+#[derive(Serialize)]
+struct Rules<'r> {
+    broken: Vec<Broken<'r>>,
+    /// How many more there are.
+    more: usize,
+}
+
+#[derive(Serialize)]
+struct Broken<'b> {
+    collection: &'b str,
+    kind: &'b str,
+    error: &'static str,
+}
+
+/// Broken rules that are named.
+const BROKEN_MAX: usize = 20;
+
+impl<'r> Rules<'r> {
+    fn new(broken: &'r [BrokenRule]) -> Self {
+        let shown = broken.iter().take(BROKEN_MAX).map(|rule| Broken {
+            collection: &rule.collection,
+            kind: &rule.kind,
+            error: rule.error,
+        });
+        Self {
+            broken: shown.collect(),
+            more: broken.len().saturating_sub(BROKEN_MAX),
+        }
+    }
 }
 
 /// The process answers; says nothing about the database.
@@ -46,8 +80,13 @@ pub(super) async fn ready(State(room): State<Room>) -> Response {
     let options = &room.options;
     let monitor = &room.neighbours.health;
     let trouble = monitor.trouble(options.ready_behind_max, options.ready_silence_max);
+    let broken = monitor.broken_rules();
     let (status, message) = match trouble {
-        None => (StatusCode::OK, "Events are flowing."),
+        None if broken.is_empty() => (StatusCode::OK, "Events are flowing."),
+        None => (
+            StatusCode::OK,
+            "Events are flowing, but some rules are broken and deny.",
+        ),
         Some(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Events may be late or missing.",
@@ -62,6 +101,7 @@ pub(super) async fn ready(State(room): State<Room>) -> Response {
             capture_since_seconds: health.since.elapsed().as_secs(),
             last_contact_seconds: health.last_contact.map(|at| at.elapsed().as_secs()),
             trouble,
+            rules: Rules::new(&broken),
         },
     };
     (status, JsonLine(answer)).into_response()

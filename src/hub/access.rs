@@ -6,14 +6,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Map;
 use tokio::time::Instant;
 
 use super::tally::Tally;
 use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::catalog::{Catalog, Collection, CollectionKey};
 use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
-use crate::record::{Visibility, encode_record};
 use crate::rules::{
     AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
 };
@@ -267,33 +265,16 @@ pub(super) fn auth_values(principal: &Principal) -> Option<AuthValues> {
 }
 
 fn record_values(record: &AuthRecord) -> AuthValues {
-    let (fields, collection) = match &record.values {
-        auth::AuthValues::Claims(claims) => ((**claims).clone(), None),
+    let values = match &record.values {
+        auth::AuthValues::Claims(claims) => AuthValues::of_claims(&record.id, (**claims).clone()),
         auth::AuthValues::Row { collection, image } => {
-            let json = encode_record(collection, &record.id, image, Visibility::Full);
-            // A record that cannot be read back has no values, and rules deny what they cannot see.
-            let fields: Map<_, _> = serde_json::from_slice(&json).unwrap_or_default();
-            (fields, Some(Arc::clone(collection)))
+            AuthValues::of_row(collection, &record.id, image)
         }
     };
-    let is = |names: &[&str]| {
-        names
-            .iter()
-            .any(|name| fields.get(*name) == Some(&true.into()))
-    };
     AuthValues {
-        id: record.id.to_string(),
         collection_id: record.collection_id.to_string(),
         collection_name: record.collection_name.to_string(),
-        email: fields
-            .get("email")
-            .and_then(|email| email.as_str())
-            .unwrap_or_default()
-            .to_owned(),
-        email_visibility: is(&["emailVisibility", "email_visibility"]),
-        verified: is(&["verified", "email_verified"]),
-        fields,
-        collection,
+        ..values
     }
 }
 

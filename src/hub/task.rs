@@ -38,7 +38,7 @@ pub struct Hub {
     access: Access,
     /// Rows that the decisions of a batch needed, all of one moment.
     shelf: Shelf,
-    /// The newest catalog, for those who check subscriptions; `None` before the first.
+    /// The newest catalog, for those who check subscriptions or rules; `None` before the first.
     catalog: watch::Sender<Option<Arc<Catalog>>>,
     lookups: Lookups,
     /// The frames of one item, while it is not sure that they are the right ones.
@@ -79,6 +79,11 @@ impl Hub {
             departing,
         };
         (hub, HubHandle::new(sender, strict))
+    }
+
+    /// Where the newest catalog is found; `None` before the first.
+    pub fn catalogs(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        self.catalog.subscribe()
     }
 
     /// Delivers until told to stop or until the feed ends; then every mailbox ends, cleanly.

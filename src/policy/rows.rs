@@ -97,6 +97,11 @@ impl RuleRow {
         self.rule.is_empty()
     }
 
+    /// Whether it is about a kind of rule that there is.
+    pub fn is_known(&self) -> bool {
+        RuleKind::ALL.into_iter().any(|kind| self.is_about(kind))
+    }
+
     /// Whether it is about this kind of rule.
     pub(super) fn is_about(&self, kind: RuleKind) -> bool {
         *self.kind == *ANY || *self.kind == *kind.as_str()

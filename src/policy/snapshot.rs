@@ -169,6 +169,14 @@ impl Policy {
         applicable
     }
 
+    /// The rules about a collection, those about all included, in the table's order.
+    pub fn rules_about(&self, collection: &str) -> Vec<&Arc<RuleRow>> {
+        let about = |name: &str| self.by_collection.get(name).into_iter().flatten();
+        let mut found: Vec<&Numbered> = about(collection).chain(about(ANY)).collect();
+        found.sort_unstable_by_key(|rule| rule.place);
+        found.into_iter().map(|rule| &rule.row).collect()
+    }
+
     /// Why somebody with these roles may or may not see records of a collection.
     pub fn explain(&self, roles: &Roles, collection: &str, kind: RuleKind) -> Explanation {
         Explanation::new(self, roles, collection, kind)

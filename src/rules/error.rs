@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::ast::Span;
+use super::excerpt::Excerpt;
 use super::parser::{CALL_NESTING_MAX, COMPARISONS_MAX, NESTING_MAX, TEXT_BYTES_MAX};
 
 /// Why a rule or a filter cannot be used. Prints over several lines: what is wrong, the text with
@@ -10,45 +11,16 @@ use super::parser::{CALL_NESTING_MAX, COMPARISONS_MAX, NESTING_MAX, TEXT_BYTES_M
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleError {
     problem: Box<Problem>,
-    line: usize,
-    column: usize,
-    /// The line of the text, cut to what a terminal shows.
-    shown: String,
-    /// Where in `shown` the mark begins and how long it is, in characters.
-    mark: (usize, usize),
+    excerpt: Box<Excerpt>,
 }
 
 impl std::error::Error for RuleError {}
 
 impl RuleError {
-    /// Characters of the text that are shown.
-    const SHOWN_MAX: usize = 100;
-
     pub(super) fn new(text: &str, fault: Fault) -> Self {
-        let start = floor(text, fault.span.start);
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[line_start..].lines().next().unwrap_or_default();
-        let column = text[line_start..start].chars().count();
-        let end = floor(text, fault.span.end.min(line_start + line.len()));
-        let len = text
-            .get(start..end)
-            .map_or(0, |marked| marked.chars().count());
-        // The mark shall be seen, with something before it.
-        let skipped = column.saturating_sub(Self::SHOWN_MAX / 2);
-        let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let shown: String = line
-            .chars()
-            .skip(skipped)
-            .take(Self::SHOWN_MAX)
-            .map(printable)
-            .collect();
-        let room = shown.chars().count().saturating_sub(column - skipped);
         Self {
             problem: Box::new(fault.problem),
-            line: text[..start].matches('\n').count() + 1,
-            column: column + 1,
-            mark: (column - skipped, len.min(room).max(1)),
-            shown,
+            excerpt: Box::new(Excerpt::new(text, fault.span)),
         }
     }
 
@@ -59,12 +31,20 @@ impl RuleError {
 
     /// The line it is in, from 1.
     pub fn line(&self) -> usize {
-        self.line
+        self.excerpt.line
     }
 
     /// The character of that line it begins with, from 1.
     pub fn column(&self) -> usize {
-        self.column
+        self.excerpt.column
+    }
+
+    /// The word used where the names in the text may not be told.
+    pub fn reason(&self) -> &'static str {
+        match &*self.problem {
+            Problem::UnknownField { .. } => "unknown_field",
+            _ => "invalid",
+        }
     }
 
     /// The existing name that was probably meant.
@@ -82,14 +62,7 @@ impl RuleError {
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, len) = self.mark;
-        writeln!(
-            f,
-            "{} (line {}, column {})",
-            self.problem, self.line, self.column
-        )?;
-        writeln!(f, "    {}", self.shown)?;
-        write!(f, "    {:before$}{:^<len$}", "", "")?;
+        write!(f, "{} {}", self.problem, self.excerpt)?;
         if let Some(nearest) = self.suggestion() {
             write!(f, "\nDid you mean {nearest}?")?;
         }
@@ -98,15 +71,6 @@ impl fmt::Display for RuleError {
         }
         Ok(())
     }
-}
-
-/// The nearest place at or before `at` where a character begins.
-fn floor(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
 }
 
 /// A problem and its place, before the text is at hand.

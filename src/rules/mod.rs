@@ -5,18 +5,22 @@
 //! *Gives* a [`Predicate`], or a [`RuleError`] that shows the place; then yes, no, or [`Undecidable`].
 //! *Never* asks a database, and never says yes where it is in doubt.
 
+mod advice;
 mod ast;
+mod auth_values;
 mod budget;
 mod compare;
 mod compile;
 mod context;
 mod error;
 mod evaluate;
+mod excerpt;
 mod functions;
 mod lexer;
 mod like;
 mod macros;
 mod narrow;
+mod outline;
 mod parser;
 mod path;
 mod predicate;
@@ -31,8 +35,10 @@ mod text;
 mod value;
 mod wants;
 
+pub use advice::{Advice, advise};
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
 pub(crate) use error::nearest;
+pub use outline::{Outline, OutlineKind};
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;

@@ -1,5 +1,6 @@
 //! The contract's section 5, row by row.
 
+mod advice;
 mod errors;
 mod hostile;
 mod oracle;
