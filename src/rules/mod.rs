@@ -36,3 +36,6 @@ pub use error::RuleError;
 pub(crate) use error::nearest;
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use predicate::printed;
