@@ -80,20 +80,28 @@ impl<'w> Group<'w> {
     }
 }
 
-/// Nanoseconds for the work once.
+/// Nanoseconds for the work once: the median of many short samples, so that being interrupted in some
+/// of them does not count.
 fn time_of(work: &mut dyn FnMut(), cell: Duration) -> f64 {
+    const SAMPLES: u32 = 50;
     let mut repeats = 1_u32;
-    loop {
-        let start = Instant::now();
-        for _ in 0..repeats {
-            work();
-        }
-        let elapsed = start.elapsed();
-        if elapsed * 2 > cell {
-            return elapsed.as_nanos() as f64 / f64::from(repeats);
-        }
+    while sample(work, repeats) * SAMPLES < cell {
         repeats = repeats.saturating_mul(2);
     }
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.is_empty() || start.elapsed() < cell {
+        let time = sample(work, repeats);
+        times.push(time.as_nanos() as f64 / f64::from(repeats));
+    }
+    median(&times)
+}
+
+fn sample(work: &mut dyn FnMut(), repeats: u32) -> Duration {
+    let start = Instant::now();
+    for _ in 0..repeats {
+        work();
+    }
+    start.elapsed()
 }
 
 fn ratios(times: &[f64], baseline: &[f64]) -> String {

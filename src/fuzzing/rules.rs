@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::world::{HIDDEN, answer, catalog, moments, posts, record_id, somebody};
+use super::world::{HIDDEN, Open, answer, catalog, moments, posts, record_id, somebody};
 use crate::catalog::{Catalog, Collection};
 use crate::event::{RowImage, parse_image};
 use crate::related::Shelf;
@@ -46,6 +46,8 @@ struct Asked<'w> {
     query: &'w BTreeMap<String, String>,
     headers: &'w BTreeMap<String, String>,
     now: Timestamp,
+    /// What stands in the hidden fields of other records.
+    secret: &'w str,
 }
 
 /// Checks a text as a rule and as both kinds of filter.
@@ -127,6 +129,7 @@ impl World {
             query: &self.options.query,
             headers: &self.options.headers,
             now: moments()[0],
+            secret: "x",
         }
     }
 
@@ -147,14 +150,15 @@ impl World {
                 now,
                 ..
             } = asked;
-            let request = RequestContext::realtime(auth, query, headers, now, &shelf);
+            let mut request = RequestContext::realtime(auth, query, headers, now, &shelf);
+            request.gates = Some(&Open);
             let decided = predicate.decide(row, &request);
             let wanted = shelf.take_wanted();
             if wanted.is_empty() {
                 return decided;
             }
             for want in wanted {
-                let found = answer(&want);
+                let found = answer(&want, asked.secret);
                 shelf.put(want, found);
             }
         }
@@ -217,10 +221,19 @@ impl World {
                 },
             ),
             (
+                !needs.related,
+                "related",
+                Asked {
+                    secret: "y",
+                    ..asked
+                },
+            ),
+            (
                 usage != RuleUse::Rule,
                 HIDDEN,
                 Asked {
                     row: &self.row_with_other_secret,
+                    secret: "y",
                     ..asked
                 },
             ),

@@ -8,7 +8,7 @@ use crate::catalog::{
 };
 use crate::event::{RecordId, parse_image};
 use crate::related::{Found, RelatedRow, Want};
-use crate::rules::AuthValues;
+use crate::rules::{AuthValues, RelatedGates, Row, Undecidable};
 
 /// What guests and other people do not see.
 pub(super) const HIDDEN: &str = "secret";
@@ -92,13 +92,29 @@ pub(super) fn catalog() -> Catalog {
     Catalog::new([posts(), users()])
 }
 
-/// What a database might answer: one row that is as wanted, as far as the want says.
-pub(super) fn answer(want: &Want) -> Found {
+/// Lets a filter see every row, so that it says most.
+#[derive(Debug)]
+pub(super) struct Open;
+
+impl RelatedGates for Open {
+    fn may_ever_list(&self, _: &Collection) -> bool {
+        true
+    }
+
+    fn may_list(&self, _: Row<'_>) -> Result<bool, Undecidable> {
+        Ok(true)
+    }
+}
+
+/// What a database might answer: one row that is as wanted, as far as the want says, with this in its
+/// hidden field.
+pub(super) fn answer(want: &Want, secret: &str) -> Found {
     let collection = &want.collection;
     let values = collection.fields.iter().enumerate().map(|(index, field)| {
         let wanted = want.equals.iter().find(|(field, _)| *field == index);
         let value = match (wanted, &field.kind) {
             (Some((_, text)), _) => Value::from(&**text),
+            (None, FieldKind::Text) if *field.name == *HIDDEN => Value::from(secret),
             (None, FieldKind::Text) => Value::from("x"),
             (None, FieldKind::Number) => Value::from(1),
             (None, _) => Value::Null,
