@@ -65,3 +65,7 @@ pub mod telemetry;
 pub mod app;
 pub mod cli;
 pub mod config;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -9,6 +9,8 @@ mod authenticate;
 mod authenticator;
 mod claims;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod login;
 mod password;
 mod principal;
@@ -20,6 +22,8 @@ mod token;
 pub use authenticate::{Authenticate, token_in};
 pub use authenticator::Authenticator;
 pub use foreign::{FOREIGN_NAME, ForeignAlgorithm, ForeignError, ForeignOptions, ForeignTokens};
+#[cfg(any(test, fuzzing))]
+pub(crate) use fuzzing::{check_claims, check_unsigned};
 pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};
 pub use principal::{AuthRecord, AuthValues, Principal, Proof, SUPERUSERS_ID, SUPERUSERS_NAME};
 pub use records::RecordError;

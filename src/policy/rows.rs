@@ -184,8 +184,9 @@ impl PolicyRows {
         rows
     }
 
-    /// Takes in one row of the table.
-    pub(super) fn add(&mut self, id: i64, ptype: &str, values: &Values) {
+    /// Takes in one row of the table: its `id`, its `ptype`, and `v0` to `v5`, empty where unused. One that
+    /// is not understood counts as [`Policy::misread`](super::Policy::misread) says.
+    pub fn add(&mut self, id: i64, ptype: &str, values: &Values) {
         let why = match ptype {
             "p" => self.add_rule(id, values),
             "g" => self.add_grant(values),

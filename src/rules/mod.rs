@@ -42,3 +42,6 @@ pub(crate) use error::nearest;
 pub use outline::{Outline, OutlineKind};
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use predicate::printed;

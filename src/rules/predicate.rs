@@ -239,6 +239,13 @@ impl Predicate {
     }
 }
 
+/// The text of an expression as it is printed, if it is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn printed(text: &str) -> Result<String, RuleError> {
+    let expression = parser::parse(text).map_err(|fault| RuleError::new(text, fault))?;
+    Ok(expression.to_string())
+}
+
 /// Filters cannot mention the request or other collections, not even inside a quoted text.
 fn refuse_request(text: &str) -> Result<(), Fault> {
     for forbidden in ["@request.", "@collection."] {
