@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::catalog::{Catalog, Collection, CollectionKey};
 use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
 use crate::rules::{
-    AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
+    AuthValues, Predicate, RelatedGates, RequestContext, Row, RuleError, RuleUse, Scope,
+    Undecidable,
 };
 use crate::topic::Guard;
 
@@ -26,6 +28,8 @@ pub(super) struct Access {
     gates: RefCell<GateCache<CompiledRule>>,
     /// The newest catalog: what rules reach beside their own collection.
     catalog: Arc<Catalog>,
+    /// Whether rows were missing that the current question is about.
+    missing: Cell<bool>,
     /// Decides instead of all rules.
     #[cfg(test)]
     pub(super) probe: Option<fn(Row<'_>, &RequestContext<'_>) -> bool>,
@@ -56,9 +60,27 @@ impl Access {
         if let Some(probe) = self.probe {
             return probe(row, request);
         }
-        self.ask(member, row.collection, kind_of(guard), |gate| {
-            gate.opens(|rule| rule.holds(row, request, tally))
-        })
+        self.judge(member, kind_of(guard), row, request, tally) == Ok(true)
+    }
+
+    /// As [`lets_pass`](Self::lets_pass), telling a no from what cannot be said before more rows were
+    /// fetched.
+    fn judge(
+        &self,
+        member: &Member,
+        kind: RuleKind,
+        row: Row<'_>,
+        request: &RequestContext<'_>,
+        tally: &Tally,
+    ) -> Result<bool, Undecidable> {
+        self.missing.set(false);
+        let opens = self.ask(member, row.collection, kind, |gate| {
+            gate.opens(|rule| rule.holds(row, request, tally, &self.missing))
+        });
+        match opens {
+            false if self.missing.get() => Err(Undecidable::NotLoaded),
+            opens => Ok(opens),
+        }
     }
 
     /// Whether somebody sees what the record keeps to itself.
@@ -69,9 +91,7 @@ impl Access {
         request: &RequestContext<'_>,
         tally: &Tally,
     ) -> bool {
-        self.ask(member, row.collection, RuleKind::Manage, |gate| {
-            gate.opens(|rule| rule.holds(row, request, tally))
-        })
+        self.judge(member, RuleKind::Manage, row, request, tally) == Ok(true)
     }
 
     /// Whether somebody passes for some row or other.
@@ -101,6 +121,38 @@ impl Access {
                 Some(CompiledRule::new(row, collection, &self.catalog))
             }),
         )
+    }
+}
+
+/// What a subscriber's filter may look at: what the subscriber may list.
+pub(super) struct ListGates<'a> {
+    pub access: &'a Access,
+    pub member: &'a Member,
+    /// What the rules of those collections see of the subscriber.
+    pub request: &'a RequestContext<'a>,
+    pub tally: &'a Tally,
+}
+
+impl fmt::Debug for ListGates<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListGates").finish_non_exhaustive()
+    }
+}
+
+impl RelatedGates for ListGates<'_> {
+    fn may_ever_list(&self, collection: &Collection) -> bool {
+        self.access
+            .may_ever_pass(self.member, collection, Guard::List)
+    }
+
+    fn may_list(&self, row: Row<'_>) -> Result<bool, Undecidable> {
+        let Self {
+            access,
+            member,
+            request,
+            tally,
+        } = self;
+        access.judge(member, RuleKind::List, row, request, tally)
     }
 }
 
@@ -140,11 +192,20 @@ impl CompiledRule {
     }
 
     /// Whether it holds; `None` if that cannot be said.
-    fn holds(&self, row: Row<'_>, request: &RequestContext<'_>, tally: &Tally) -> Option<bool> {
+    fn holds(
+        &self,
+        row: Row<'_>,
+        request: &RequestContext<'_>,
+        tally: &Tally,
+        missing: &Cell<bool>,
+    ) -> Option<bool> {
         let reason = match self.decide(row, request) {
             Ok(Ok(holds)) => return Some(holds),
             // It will be asked again, when they are.
-            Ok(Err(Undecidable::NotLoaded)) => return None,
+            Ok(Err(Undecidable::NotLoaded)) => {
+                missing.set(true);
+                return None;
+            }
             Ok(Err(error)) => {
                 self.log(&error);
                 error.as_str()
@@ -229,6 +290,11 @@ impl AuthScopes {
         compiled.insert(auth.key, (Arc::clone(auth), predicate.clone()));
         predicate
     }
+}
+
+/// A superuser as its own filter is judged: without a superuser's rights (contract, section 4.6).
+pub(super) fn filter_member_of(superuser: &str) -> Member {
+    Member::new(Roles::record(SUPERUSERS_NAME, superuser, []))
 }
 
 /// A principal with its roles, as the policy is asked about it.

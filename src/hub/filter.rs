@@ -20,6 +20,14 @@ struct CompiledFilter {
 }
 
 impl Filter {
+    /// Whether there is a filter among the options.
+    pub(super) fn is_asked(&self, options: &Options) -> bool {
+        options
+            .query
+            .get("filter")
+            .is_some_and(|filter| !filter.is_empty())
+    }
+
     /// Whether a row passes. A filter that PocketBase could not read lets nothing pass.
     pub(super) fn lets_pass(
         &self,
@@ -30,7 +38,7 @@ impl Filter {
         catalog: &Catalog,
         superuser: bool,
     ) -> bool {
-        if options.query.get("filter").is_none_or(String::is_empty) {
+        if !self.is_asked(options) {
             return true;
         }
         let mut compiled = self.0.borrow_mut();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::HubOptions;
-use super::access::Access;
+use super::access::{Access, ListGates, filter_member_of};
 use super::encoded::Encoded;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use super::tally::Tally;
@@ -233,15 +233,31 @@ impl Verdict<'_> {
         let Delivery { access, tally, .. } = self.delivery;
         let request = self.request(subscriber);
         let (collection, row) = (&self.event.collection, Row::shown(self.event));
-        let superuser = subscriber.principal().is_superuser();
-        access.lets_pass(&subscriber.member, self.guard, row, &request, tally)
-            && filter.lets_pass(
-                collection,
-                row,
-                options,
-                &request,
-                access.catalog(),
-                superuser,
-            )
+        if !access.lets_pass(&subscriber.member, self.guard, row, &request, tally) {
+            return false;
+        }
+        let stripped = match subscriber.principal() {
+            Principal::Superuser { id } if filter.is_asked(options) => Some(filter_member_of(id)),
+            _ => None,
+        };
+        let gates = ListGates {
+            access,
+            member: stripped.as_ref().unwrap_or(&subscriber.member),
+            request: &request,
+            tally,
+        };
+        let request = RequestContext {
+            gates: Some(&gates),
+            ..request
+        };
+        let superuser = stripped.is_some();
+        filter.lets_pass(
+            collection,
+            row,
+            options,
+            &request,
+            access.catalog(),
+            superuser,
+        )
     }
 }
