@@ -62,6 +62,14 @@ async fn the_javascript_sdk_works_unmodified() {
 }
 
 #[tokio::test]
+async fn the_javascript_sdk_logs_in_and_sees_what_its_record_may_until_its_role_is_gone() {
+    if declined() {
+        return;
+    }
+    run_tests("auth.test.mjs", &[]).await;
+}
+
+#[tokio::test]
 async fn the_live_page_and_a_page_of_another_origin_show_changes_in_chromium() {
     if declined() {
         return;

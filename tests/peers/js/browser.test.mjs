@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { DEADLINE_MS, Database, Server, superuserToken } from "./support.mjs";
+import { DEADLINE_MS, Database, PASSWORD, Server, superuserToken } from "./support.mjs";
 
 // Nothing of the browser's own business leaves the machine.
 const FLAGS = [
@@ -54,6 +54,20 @@ async function open(url) {
   page.on("console", (message) => message.type() === "error" && page.troubles.push(message.text()));
   await page.goto(url);
   return page;
+}
+
+/** A page of another origin with nothing but the SDK, and how to close its server. */
+async function openElsewhere() {
+  const sdk = await readFile(new URL("node_modules/pocketbase/dist/pocketbase.umd.js", import.meta.url));
+  const elsewhere = createServer((request, response) => {
+    const isScript = request.url === "/pocketbase.umd.js";
+    response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
+    response.end(isScript ? sdk : '<!doctype html><link rel="icon" href="data:,"><script src="pocketbase.umd.js"></script>');
+  });
+  elsewhere.listen(0, "127.0.0.1");
+  await once(elsewhere, "listening");
+  const page = await open(`http://127.0.0.1:${elsewhere.address().port}/`);
+  return [page, () => elsewhere.close()];
 }
 
 /** Waits until the newest events are these: actions and names, newest first. */
@@ -112,15 +126,7 @@ test("the live page comes back by itself after the server was gone", async () =>
 
 test("a page of another origin may use the SDK, with a token", async () => {
   const posts = await database.collection("list_rule => null");
-  const sdk = await readFile(new URL("node_modules/pocketbase/dist/pocketbase.umd.js", import.meta.url));
-  const elsewhere = createServer((request, response) => {
-    const isScript = request.url === "/pocketbase.umd.js";
-    response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
-    response.end(isScript ? sdk : '<!doctype html><link rel="icon" href="data:,"><script src="pocketbase.umd.js"></script>');
-  });
-  elsewhere.listen(0, "127.0.0.1");
-  await once(elsewhere, "listening");
-  const page = await open(`http://127.0.0.1:${elsewhere.address().port}/`);
+  const [page, close] = await openElsewhere();
   await page.evaluate(async ([url, token, collection]) => {
     const client = new PocketBase(url);
     client.authStore.save(token);
@@ -132,5 +138,25 @@ test("a page of another origin may use the SDK, with a token", async () => {
   assert.deepEqual(await page.evaluate(() => window.heard), [["create", "a"], ["delete", "a"]]);
   assert.deepEqual(page.troubles, []);
   await page.close();
-  elsewhere.close();
+  close();
+});
+
+test("a page of another origin logs in with the SDK and sees its own rows only", async () => {
+  const { members, posts } = await database.site();
+  const [page, close] = await openElsewhere();
+  const who = await page.evaluate(async ([url, members, posts, password]) => {
+    const client = new PocketBase(url);
+    await client.collection(members).authWithPassword("anna@example.com", password);
+    window.heard = [];
+    await client.collection(posts).subscribe("*", ({ action, record }) => window.heard.push([action, record.id]));
+    const { record } = await client.collection(members).authRefresh();
+    return record.id;
+  }, [server.url, members, posts, PASSWORD]);
+  assert.equal(who, "anna");
+  await database.sql(`insert into ${posts} values ('b1', 'x', 'ben'), ('a1', 'x', 'anna'); delete from ${posts}`);
+  await page.waitForFunction(() => window.heard.length >= 2);
+  assert.deepEqual(await page.evaluate(() => window.heard), [["create", "a1"], ["delete", "a1"]]);
+  assert.deepEqual(page.troubles, []);
+  await page.close();
+  close();
 });

@@ -9,6 +9,10 @@ import pg from "pg";
 /** Long enough for a busy machine; nothing that works ever waits this long. */
 export const DEADLINE_MS = 20_000;
 
+/** What people of `Database.site()` log in with, and its bcrypt hash at the lowest cost. */
+export const PASSWORD = "correct horse";
+const PASSWORD_HASH = "$2b$04$4Sz1wKlPKSB8UhOiQbHROe3MNoJYWdDnX66A/x8L/UlkJHyh8A08u";
+
 const BINARY = needed("PEERS_BINARY");
 const DATABASE_URL = needed("PEERS_DATABASE_URL");
 
@@ -44,10 +48,15 @@ export class Server {
   url = "";
   #child;
   #log = [];
+  #settings;
 
-  /** Starts on a free port and waits until changes flow. */
-  static async start() {
-    const server = new Server();
+  constructor(settings) {
+    this.#settings = settings;
+  }
+
+  /** Starts on a free port with these variables set and waits until changes flow. */
+  static async start(settings = {}) {
+    const server = new Server(settings);
     await server.#launch("127.0.0.1:0");
     return server;
   }
@@ -77,7 +86,7 @@ export class Server {
 
   async #launch(address) {
     const child = spawn(BINARY, ["serve", "--listen", address], {
-      env: environment(),
+      env: environment(this.#settings),
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.#child = child;
@@ -128,6 +137,25 @@ export class Database {
     await this.sql(`create table ${name} (id text primary key, title text, n integer, secret text default 'hush')`);
     await this.sql(`select rowcast.attach('${name}', ${rules}, hidden => array['secret'])`);
     return name;
+  }
+
+  /**
+   * Makes tables of its own for a test: people who log in with PASSWORD, posts that only their authors
+   * see, and plans that only editors see.
+   */
+  async site() {
+    this.#tables += 1;
+    const [members, posts, plans] = ["members", "posts", "plans"].map((name) => `${name}_${process.pid}_${this.#tables}`);
+    await this.sql(`
+      create table ${members} (id text primary key, email text unique, name text, password_hash text);
+      insert into ${members} select who, who || '@example.com', who, '${PASSWORD_HASH}' from unnest('{anna,ben}'::text[]) who;
+      select rowcast.attach('${members}', kind => 'auth', identity => array['email'], password => 'password_hash');
+      create table ${posts} (id text primary key, title text, author text not null);
+      select rowcast.attach('${posts}', list_rule => '@request.auth.id = author', view_rule => '@request.auth.id = author');
+      create table ${plans} (id text primary key, title text);
+      select rowcast.attach('${plans}');
+      insert into rowcast.casbin_rule (ptype, v0, v1, v2, v3, v4) values ('p', 'role:editor', '${plans}', 'list', '', 'allow');`);
+    return { members, posts, plans };
   }
 
   async close() {
