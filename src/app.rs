@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::audit::Auditor;
-use crate::auth::{Authenticator, ForeignTokens, Login};
+use crate::auth::{Authenticator, ForeignTokens, KeySetKeeper, Login};
 use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
@@ -52,6 +52,7 @@ impl AppOptions {
 pub struct App {
     capture: Capture,
     retention: Retention,
+    keeper: Option<KeySetKeeper>,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
     auditor: Auditor,
@@ -92,11 +93,14 @@ impl App {
             metrics.clone(),
         );
         let auditor = Auditor::new(hub.catalogs(), rule_reporter, metrics.clone());
+        let foreign = options.foreign_tokens.as_ref();
+        let keeper = foreign.and_then(|foreign| foreign.keeper(metrics.clone()));
         let authenticator = Authenticator::new(database.clone());
         let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
             retention: Retention::new(database, options.capture),
+            keeper,
             hub: Box::new(hub),
             auditor,
             feed,
@@ -167,26 +171,21 @@ impl App {
         let mut parts = JoinSet::new();
         let named = |part: &'static str| move |()| part;
         use futures_util::FutureExt as _;
-        let names = [
-            (
-                parts.spawn(self.capture.run(stop.clone()).map(named("capture"))),
-                "capture",
-            ),
-            (
-                parts.spawn(self.retention.run(stop.clone()).map(named("retention"))),
-                "retention",
-            ),
-            (
-                parts.spawn(self.hub.run(self.feed, stop.clone()).map(named("the hub"))),
-                "the hub",
-            ),
-            (
-                parts.spawn(self.auditor.run(stop.clone()).map(named("the auditor"))),
-                "the auditor",
-            ),
-            (parts.spawn(serve.map(named(door))), door),
-        ]
-        .map(|(handle, part)| (handle.id(), part));
+        let mut names = Vec::new();
+        let mut spawned = |part: AbortHandle, name| names.push((part.id(), name));
+        let capture = self.capture.run(stop.clone()).map(named("capture"));
+        spawned(parts.spawn(capture), "capture");
+        let retention = self.retention.run(stop.clone()).map(named("retention"));
+        spawned(parts.spawn(retention), "retention");
+        let hub = self.hub.run(self.feed, stop.clone()).map(named("the hub"));
+        spawned(parts.spawn(hub), "the hub");
+        let auditor = self.auditor.run(stop.clone()).map(named("the auditor"));
+        spawned(parts.spawn(auditor), "the auditor");
+        if let Some(keeper) = self.keeper {
+            let name = "the keeper of the key set";
+            spawned(parts.spawn(keeper.run(stop.clone()).map(named(name))), name);
+        }
+        spawned(parts.spawn(serve.map(named(door))), door);
         let mut outcome = Ok(());
         loop {
             let ended = tokio::select! {

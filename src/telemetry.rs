@@ -52,6 +52,8 @@ pub struct Metrics {
     pub related_fetch_seconds: Histogram,
     /// Rules of the policy that cannot be used, and deny.
     pub broken_rules: Gauge,
+    /// Requests for another issuer's key set, by outcome.
+    pub key_set_fetches: Family<ReasonLabel, Counter>,
     /// Frames that could not be written without breaking a stream.
     pub unwritable_frames: Counter,
     /// Body bytes given to streams.
@@ -93,6 +95,7 @@ impl Metrics {
             related_fetches: Family::default(),
             related_fetch_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 9)),
             broken_rules: Gauge::default(),
+            key_set_fetches: Family::default(),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
         };
@@ -157,6 +160,11 @@ impl Metrics {
             "broken_rules",
             "Rules of the policy that cannot be used, and deny",
             m.broken_rules.clone(),
+        );
+        registry.register(
+            "key_set_fetches",
+            "Requests for another issuer's key set",
+            m.key_set_fetches.clone(),
         );
         registry.register(
             "unwritable_frames",

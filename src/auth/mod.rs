@@ -21,7 +21,9 @@ mod token;
 
 pub use authenticate::{Authenticate, token_in};
 pub use authenticator::Authenticator;
-pub use foreign::{FOREIGN_NAME, ForeignAlgorithm, ForeignError, ForeignOptions, ForeignTokens};
+pub use foreign::{
+    FOREIGN_NAME, ForeignAlgorithm, ForeignError, ForeignOptions, ForeignTokens, KeySetKeeper,
+};
 #[cfg(any(test, fuzzing))]
 pub(crate) use fuzzing::{check_claims, check_unsigned};
 pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};

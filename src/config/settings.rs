@@ -385,8 +385,8 @@ fn foreign() -> Vec<Setting> {
     vec![
         setting!(
             "jwt_algorithm",
-            "How another issuer's tokens are signed: HS256, RS256, ES256 or EdDSA.",
-            word(algorithms),
+            "How another issuer's tokens are signed: HS256, RS256, ES256 or EdDSA; auto is as each key says.",
+            or_none("auto", word(algorithms)),
             foreign.algorithm
         ),
         setting!(
@@ -406,6 +406,30 @@ fn foreign() -> Vec<Setting> {
             "A file with that issuer's JSON Web Key Set; it is read again when it changes.",
             or_none("", path()),
             foreign.jwks
+        ),
+        setting!(
+            "jwt_jwks_url",
+            "The https URL of such a set, which is fetched again and again.",
+            or_none("", text()),
+            foreign.jwks_url
+        ),
+        setting!(
+            "jwt_jwks_refresh",
+            "How long a fetched set is used where the issuer sends no max-age.",
+            duration(SECOND..=DAY),
+            foreign.jwks_refresh
+        ),
+        setting!(
+            "jwt_jwks_refetch",
+            "How soon after a fetch a token that names an unknown key may cause another.",
+            duration(SECOND..=HOUR),
+            foreign.jwks_refetch
+        ),
+        setting!(
+            "jwt_jwks_http",
+            "Whether that URL may be http, unencrypted, for other hosts than this machine.",
+            switch(),
+            foreign.jwks_http
         ),
         setting!(
             "jwt_issuer",

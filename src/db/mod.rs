@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub use deadpool_postgres::{Client as PooledClient, PoolError, Transaction};
 pub use error::{ConnectError, ConnectFault, DatabaseConfigError, defers_to_cause};
 pub use migrate::{AppliedMigration, MigrateError, SERVER_VERSION_MIN, migrate};
-pub use tls::{SslMode, UnknownSslMode};
+pub use tls::{SslMode, UnknownSslMode, public_tls};
 pub use url::masked;
 
 /// The half of a dedicated connection that its caller drives with `poll_message`.

@@ -255,6 +255,18 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, DatabaseConfigError> 
     })
 }
 
+/// TLS to anybody whom this machine's authorities vouch for.
+///
+/// # Errors
+/// If the machine has no authorities.
+pub fn public_tls() -> Result<ClientConfig, DatabaseConfigError> {
+    let roots = system_roots()?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
 fn system_roots() -> Result<RootCertStore, DatabaseConfigError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

@@ -418,7 +418,7 @@ async fn each_sees_its_own_rows_and_what_its_record_or_its_tokens_roles_allow() 
         .unwrap();
     const SECRET: &str = "a secret of thirty-two bytes or so";
     let foreign = ForeignOptions {
-        algorithm: ForeignAlgorithm::Hs256,
+        algorithm: Some(ForeignAlgorithm::Hs256),
         secret: Some(SECRET.to_owned()),
         ..ForeignOptions::default()
     };

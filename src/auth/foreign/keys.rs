@@ -1,236 +1,117 @@
-//! Another issuer's keys: one that is fixed, or a set in a file that its owner rotates.
+//! Another issuer's keys: one that is fixed, or a set that its owner rotates.
 
-use std::collections::HashMap;
-use std::error::Error;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use serde_json::Value;
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
+use super::key_file::{KeyFile, read_file};
+use super::key_set::Key;
+use super::key_url::KeyUrl;
 use super::options::{ForeignAlgorithm, ForeignError, ForeignOptions};
 
-/// No set of keys is larger.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// How long a set is used before the file is looked at again.
-const AGE_MAX: Duration = Duration::from_secs(60);
-/// Tokens that name unknown keys make us look at the file no more often than this.
-const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(2);
+/// A shared secret with less can be guessed.
+const SECRET_BYTES_MIN: usize = 32;
 
 /// The keys of one issuer.
 pub(super) enum Keys {
-    Fixed(Arc<DecodingKey>),
-    Set(Box<KeyFile>),
-}
-
-/// A file with a key set.
-pub(super) struct KeyFile {
-    path: PathBuf,
-    algorithm: ForeignAlgorithm,
-    /// What the file said last; kept when it cannot be read any more.
-    current: RwLock<Arc<KeySet>>,
-    /// When it was looked at last. Held while looking, so that one looks for all.
-    looked: Mutex<Instant>,
-}
-
-#[derive(Default)]
-struct KeySet {
-    by_id: HashMap<String, Arc<DecodingKey>>,
-    /// The only key there is.
-    single: Option<Arc<DecodingKey>>,
+    Fixed(Arc<Key>),
+    File(Box<KeyFile>),
+    Url(KeyUrl),
 }
 
 impl Keys {
-    /// Reads what the options name; `None` if they name nothing.
+    /// Reads what the options name; `None` if they name nothing. Connects to nothing.
     pub(super) fn new(options: &ForeignOptions) -> Result<Option<Self>, ForeignError> {
         use ForeignAlgorithm::Hs256;
-        let shared = options.algorithm == Hs256;
-        match (&options.secret, &options.public_key, &options.jwks) {
-            (None, None, None) => Ok(None),
-            (Some(_), None, None) if !shared => Err(ForeignError::Mismatch),
-            (None, _, _) if shared => Err(ForeignError::Mismatch),
-            (Some(secret), None, None) if secret.len() < 32 => Err(ForeignError::ShortSecret),
-            (Some(secret), None, None) => {
-                let key = DecodingKey::from_secret(secret.as_bytes());
-                Ok(Some(Self::Fixed(key.into())))
+        let only = options.algorithm;
+        let named = (
+            &options.secret,
+            &options.public_key,
+            &options.jwks,
+            &options.jwks_url,
+        );
+        let keys = match named {
+            (None, None, None, None) => return Ok(None),
+            (Some(_), None, None, None) if only.is_some_and(|it| it != Hs256) => {
+                return Err(ForeignError::Mismatch);
             }
-            (None, Some(path), None) => {
-                let key = public_key(path, options.algorithm)?;
-                Ok(Some(Self::Fixed(key.into())))
+            (None, ..) if only == Some(Hs256) => return Err(ForeignError::Mismatch),
+            (Some(secret), None, None, None) => Self::Fixed(shared_secret(secret)?.into()),
+            (None, Some(path), None, None) => Self::Fixed(public_key(path, only)?.into()),
+            (None, None, Some(path), None) => {
+                Self::File(Box::new(KeyFile::new(path.clone(), only)?))
             }
-            (None, None, Some(path)) => {
-                let set = KeySet::read(path, options.algorithm)?;
-                Ok(Some(Self::Set(Box::new(KeyFile {
-                    path: path.clone(),
-                    algorithm: options.algorithm,
-                    current: RwLock::new(set.into()),
-                    looked: Mutex::new(Instant::now()),
-                }))))
-            }
-            _ => Err(ForeignError::SeveralKeys),
+            (None, None, None, Some(url)) => Self::Url(KeyUrl::new(url, options)?),
+            _ => return Err(ForeignError::SeveralKeys),
+        };
+        Ok(Some(keys))
+    }
+
+    /// Whether there might be a key for this; what a token says is only ever a reason to refuse it.
+    pub(super) fn may_check(&self, algorithm: Algorithm, only: Option<ForeignAlgorithm>) -> bool {
+        use ForeignAlgorithm::{EdDsa, Es256, Rs256};
+        match self {
+            Self::Fixed(key) => algorithm == key.algorithm.into(),
+            Self::File(_) | Self::Url(_) => [Rs256, Es256, EdDsa]
+                .into_iter()
+                .filter(|known| only.is_none_or(|only| only == *known))
+                .any(|known| algorithm == known.into()),
         }
     }
 
     /// The key a token names; without a name, the only one there is. Safe to drop half-way.
-    pub(super) async fn find(&self, id: Option<&str>) -> Option<Arc<DecodingKey>> {
+    pub(super) async fn find(&self, id: Option<&str>) -> Option<Arc<Key>> {
         match self {
             Self::Fixed(key) => Some(Arc::clone(key)),
-            Self::Set(file) => file.find(id).await,
+            Self::File(file) => file.find(id).await,
+            Self::Url(url) => url.find(id).await,
         }
     }
 }
 
-impl KeyFile {
-    async fn find(&self, id: Option<&str>) -> Option<Arc<DecodingKey>> {
-        let known = self.current().find(id);
-        let patience = if known.is_some() {
-            AGE_MAX
-        } else {
-            RELOAD_INTERVAL_MIN
-        };
-        self.look_again(patience).await;
-        // A key that was taken out of the file is believed no longer.
-        self.current().find(id)
+fn shared_secret(secret: &str) -> Result<Key, ForeignError> {
+    if secret.len() < SECRET_BYTES_MIN {
+        return Err(ForeignError::ShortSecret);
     }
-
-    fn current(&self) -> Arc<KeySet> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn look_again(&self, patience: Duration) {
-        let mut looked = self.looked.lock().await;
-        if looked.elapsed() < patience {
-            return;
-        }
-        *looked = Instant::now();
-        let (path, algorithm) = (self.path.clone(), self.algorithm);
-        let read = spawn_blocking(move || KeySet::read(&path, algorithm)).await;
-        match read {
-            Ok(Ok(set)) => {
-                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                *current = set.into();
-            }
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn Error,
-                "the key set cannot be read; the keys from before stay in use"
-            ),
-            Err(_) => tracing::error!("reading the key set failed inside"),
-        }
-    }
-}
-
-impl KeySet {
-    fn read(path: &Path, algorithm: ForeignAlgorithm) -> Result<Self, ForeignError> {
-        let text = read_file(path)?;
-        let jwks = |source| ForeignError::Jwks {
-            path: path.to_owned(),
-            source,
-        };
-        // Key by key: one of a kind that nobody here knows must not spoil the others.
-        #[derive(serde::Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
-        }
-        let set: Set = serde_json::from_slice(&text).map_err(jwks)?;
-        let keys = set.keys.into_iter();
-        let keys = keys.filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        let keys: Vec<_> = keys.filter_map(|jwk| usable(jwk, algorithm)).collect();
-        if keys.is_empty() {
-            tracing::warn!(path = %path.display(), "the key set has no key for the configured jwt_algorithm");
-        }
-        Ok(Self::new(keys))
-    }
-
-    fn new(keys: Vec<(Option<String>, Arc<DecodingKey>)>) -> Self {
-        let single = match keys.as_slice() {
-            [(_, only)] => Some(Arc::clone(only)),
-            _ => None,
-        };
-        let by_id = keys.into_iter().filter_map(|(id, key)| Some((id?, key)));
-        Self {
-            by_id: by_id.collect(),
-            single,
-        }
-    }
-
-    fn find(&self, id: Option<&str>) -> Option<Arc<DecodingKey>> {
-        match id {
-            Some(id) => self.by_id.get(id).cloned(),
-            None => self.single.clone(),
-        }
-    }
-}
-
-/// The key if it is one to check signatures of this algorithm with. Shared secrets have no place in a
-/// set of public keys.
-fn usable(jwk: Jwk, algorithm: ForeignAlgorithm) -> Option<(Option<String>, Arc<DecodingKey>)> {
-    let right_kind = match (&jwk.algorithm, algorithm) {
-        (AlgorithmParameters::RSA(_), ForeignAlgorithm::Rs256) => true,
-        (AlgorithmParameters::EllipticCurve(curve), ForeignAlgorithm::Es256) => {
-            curve.curve == EllipticCurve::P256
-        }
-        (AlgorithmParameters::OctetKeyPair(curve), ForeignAlgorithm::EdDsa) => {
-            curve.curve == EllipticCurve::Ed25519
-        }
-        _ => false,
-    };
-    let common = &jwk.common;
-    let to_sign = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let same = common
-        .key_algorithm
-        .is_none_or(|named| named == named_in_sets(algorithm));
-    if !(right_kind && to_sign && same) {
-        return None;
-    }
-    let key = DecodingKey::from_jwk(&jwk).ok()?;
-    Some((jwk.common.key_id, key.into()))
-}
-
-fn named_in_sets(algorithm: ForeignAlgorithm) -> KeyAlgorithm {
-    match algorithm {
-        ForeignAlgorithm::Hs256 => KeyAlgorithm::HS256,
-        ForeignAlgorithm::Rs256 => KeyAlgorithm::RS256,
-        ForeignAlgorithm::Es256 => KeyAlgorithm::ES256,
-        ForeignAlgorithm::EdDsa => KeyAlgorithm::EdDSA,
-    }
-}
-
-fn public_key(path: &Path, algorithm: ForeignAlgorithm) -> Result<DecodingKey, ForeignError> {
-    let pem = read_file(path)?;
-    let key = match algorithm {
-        ForeignAlgorithm::Hs256 => return Err(ForeignError::Mismatch),
-        ForeignAlgorithm::Rs256 => DecodingKey::from_rsa_pem(&pem),
-        ForeignAlgorithm::Es256 => DecodingKey::from_ec_pem(&pem),
-        ForeignAlgorithm::EdDsa => DecodingKey::from_ed_pem(&pem),
-    };
-    key.map_err(|source| ForeignError::Pem {
-        path: path.to_owned(),
-        source,
+    Ok(Key {
+        algorithm: ForeignAlgorithm::Hs256,
+        decoding: DecodingKey::from_secret(secret.as_bytes()),
     })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, ForeignError> {
-    let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Err(source) => Err(ForeignError::Read {
+/// The key in a PEM file, which is for the algorithm of its own kind.
+fn public_key(path: &Path, only: Option<ForeignAlgorithm>) -> Result<Key, ForeignError> {
+    use ForeignAlgorithm::{EdDsa, Es256, Rs256};
+    let pem = read_file(path)?;
+    let mut refusal = None;
+    for algorithm in [Rs256, Es256, EdDsa] {
+        if only.is_some_and(|only| only != algorithm) {
+            continue;
+        }
+        let decoding = match algorithm {
+            Es256 => DecodingKey::from_ec_pem(&pem),
+            EdDsa => DecodingKey::from_ed_pem(&pem),
+            _ => DecodingKey::from_rsa_pem(&pem),
+        };
+        match decoding {
+            Ok(decoding) => {
+                return Ok(Key {
+                    algorithm,
+                    decoding,
+                });
+            }
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(match refusal {
+        Some(source) => ForeignError::Pem {
             path: path.to_owned(),
             source,
-        }),
-        Ok(_) if bytes.len() as u64 > FILE_BYTES_MAX => Err(ForeignError::TooLarge {
-            path: path.to_owned(),
-        }),
-        Ok(_) => Ok(bytes),
-    }
+        },
+        None => ForeignError::Mismatch,
+    })
 }
 
 /// Shows no key.
@@ -238,7 +119,8 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(_) => f.write_str("Fixed"),
-            Self::Set(file) => f.debug_tuple("Set").field(&file.path).finish(),
+            Self::File(file) => f.debug_tuple("File").field(&file.path).finish(),
+            Self::Url(url) => f.debug_tuple("Url").field(&url.to_string()).finish(),
         }
     }
 }

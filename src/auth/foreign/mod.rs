@@ -1,9 +1,13 @@
 //! Tokens of another issuer, for people whose application has its own login.
 //!
-//! The algorithm is the configured one, whatever a token says; so a public key is never taken for a
+//! The algorithm is the key's own, whatever a token says; so a public key is never taken for a
 //! shared secret. Issuer and audience are checked where they are configured, and a token without an
 //! end is refused.
 
+mod fetch;
+mod key_file;
+mod key_set;
+mod key_url;
 mod keys;
 mod options;
 
@@ -13,10 +17,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use jsonwebtoken::Validation;
 use serde_json::{Map, Value};
 
+pub use self::key_url::KeySetKeeper;
 use self::keys::Keys;
 pub use self::options::{ForeignAlgorithm, ForeignError, ForeignOptions};
 use super::principal::{AuthRecord, AuthValues, Principal, Proof};
 use super::seen::Seen;
+use crate::telemetry::Metrics;
 
 /// The collection name of those a foreign token speaks of, where none is configured.
 pub const FOREIGN_NAME: &str = "_external";
@@ -63,6 +69,14 @@ impl ForeignTokens {
         }))))
     }
 
+    /// The task that keeps the keys fresh, if they are behind a URL; without it there are none.
+    pub fn keeper(&self, metrics: Metrics) -> Option<KeySetKeeper> {
+        match &self.0.keys {
+            Keys::Url(url) => Some(url.keeper(metrics)),
+            Keys::Fixed(_) | Keys::File(_) => None,
+        }
+    }
+
     /// The auth collection whose records the subjects are, if one is configured.
     pub(super) fn collection(&self) -> Option<&str> {
         self.0.options.collection.as_deref()
@@ -74,12 +88,18 @@ impl ForeignTokens {
             return None;
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.alg != self.0.options.algorithm.into() {
+        let Inner {
+            options,
+            validation,
+            keys,
+        } = &*self.0;
+        if !keys.may_check(header.alg, options.algorithm) {
             return None;
         }
-        let key = self.0.keys.find(header.kid.as_deref()).await?;
-        let decoded =
-            jsonwebtoken::decode::<Map<String, Value>>(token, &key, &self.0.validation).ok()?;
+        let key = keys.find(header.kid.as_deref()).await?;
+        let mut validation = validation.clone();
+        validation.algorithms = vec![key.algorithm.into()];
+        let decoded = jsonwebtoken::decode(token, &key.decoding, &validation).ok()?;
         self.read(decoded.claims)
     }
 
@@ -126,8 +146,10 @@ impl ForeignProof {
     }
 }
 
+/// What is checked of every token; the key says which algorithm.
 fn validation(options: &ForeignOptions) -> Validation {
-    let mut validation = Validation::new(options.algorithm.into());
+    let mut validation = Validation::default();
+    validation.algorithms.clear();
     validation.leeway = options.leeway.as_secs();
     validation.validate_nbf = true;
     let mut required = vec!["exp"];

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
-/// Whose tokens are believed beside our own. Exactly one of `secret`, `public_key` and `jwks` switches
-/// it on.
+/// Whose tokens are believed beside our own. Exactly one of `secret`, `public_key`, `jwks` and `jwks_url`
+/// switches it on.
 #[derive(Clone)]
 pub struct ForeignOptions {
-    /// What tokens are signed with; never taken from a token.
-    pub algorithm: ForeignAlgorithm,
+    /// The only algorithm that is believed; `None`: each key's own. Never taken from a token.
+    pub algorithm: Option<ForeignAlgorithm>,
     /// The secret shared with the issuer, for [`ForeignAlgorithm::Hs256`] only.
     pub secret: Option<String>,
     /// A file with the issuer's public key as PEM.
@@ -19,6 +19,14 @@ pub struct ForeignOptions {
     /// A file with the issuer's public keys as a JSON Web Key Set; it is read again when a token names a
     /// key that is not in it.
     pub jwks: Option<PathBuf>,
+    /// Where the issuer publishes such a set: `https://…`. A [`KeySetKeeper`](super::KeySetKeeper) fetches it.
+    pub jwks_url: Option<String>,
+    /// Whether `jwks_url` may be `http://…` for other hosts than this machine.
+    pub jwks_http: bool,
+    /// How long a fetched set is used where the issuer does not say.
+    pub jwks_refresh: Duration,
+    /// How soon after a fetch a token that names an unknown key may cause another.
+    pub jwks_refetch: Duration,
     /// Issuers that are believed; empty for any.
     pub issuer: Vec<String>,
     /// Audiences we answer to; empty for any.
@@ -36,10 +44,14 @@ pub struct ForeignOptions {
 impl Default for ForeignOptions {
     fn default() -> Self {
         Self {
-            algorithm: ForeignAlgorithm::Rs256,
+            algorithm: None,
             secret: None,
             public_key: None,
             jwks: None,
+            jwks_url: None,
+            jwks_http: false,
+            jwks_refresh: Duration::from_secs(10 * 60),
+            jwks_refetch: Duration::from_secs(30),
             issuer: Vec::new(),
             audience: Vec::new(),
             leeway: Duration::from_secs(30),
@@ -58,6 +70,10 @@ impl fmt::Debug for ForeignOptions {
             .field("secret", &self.secret.as_ref().map(|_| "***"))
             .field("public_key", &self.public_key)
             .field("jwks", &self.jwks)
+            .field("jwks_url", &self.jwks_url)
+            .field("jwks_http", &self.jwks_http)
+            .field("jwks_refresh", &self.jwks_refresh)
+            .field("jwks_refetch", &self.jwks_refetch)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
             .field("leeway", &self.leeway)
@@ -96,11 +112,11 @@ impl From<ForeignAlgorithm> for Algorithm {
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignError {
     /// More than one key is configured.
-    #[error("give only one of jwt_secret, jwt_public_key and jwt_jwks")]
+    #[error("give only one of jwt_secret, jwt_public_key, jwt_jwks and jwt_jwks_url")]
     SeveralKeys,
     /// The kind of key does not go with the algorithm.
     #[error(
-        "jwt_secret goes with jwt_algorithm HS256 and nothing else does; a public key or a key set needs RS256, ES256 or EdDSA"
+        "jwt_secret goes with jwt_algorithm HS256 and nothing else does; a public key or a key set needs RS256, ES256, EdDSA or auto"
     )]
     Mismatch,
     /// A secret that can be guessed.
@@ -122,7 +138,7 @@ pub enum ForeignError {
     },
     /// The PEM file holds something else.
     #[error(
-        "{path} holds no public key for the configured jwt_algorithm; it begins with -----BEGIN PUBLIC KEY-----"
+        "{path} holds no public key for jwt_algorithm; such a file begins with -----BEGIN PUBLIC KEY-----"
     )]
     Pem {
         /// Which.
@@ -138,4 +154,17 @@ pub enum ForeignError {
         /// Where.
         source: serde_json::Error,
     },
+    /// A key set cannot be fetched from there.
+    #[error("jwt_jwks_url {url} {problem}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A password where everybody would see it.
+    #[error(
+        "jwt_jwks_url holds a user name or a password; a set of public keys needs none, so leave them out"
+    )]
+    UrlWithPassword,
 }

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { EventSource } from "eventsource";
 import PocketBase from "pocketbase";
-import { Database, PASSWORD, Server, inbox } from "./support.mjs";
+import { Issuer, newKey, tokenFor } from "./issuer.mjs";
+import { Database, PASSWORD, Server, eventually, inbox } from "./support.mjs";
 
 // Node 20 has none of its own.
 globalThis.EventSource = EventSource;
@@ -107,4 +108,89 @@ test("who loses a role hears no more of what the role opened", async () => {
   assert.deepEqual(ofPlans.seen, []);
   await database.sql(`insert into rowcast.casbin_rule (ptype, v0, v1) values ${role}; insert into ${plans} values ('p3', 'x')`);
   assert.deepEqual(ids(await ofPlans.take()), ["p3"]);
+});
+
+test("an app with keys of its own needs no auth collection: own rows, roles, and rotated keys", async (t) => {
+  const { posts, plans } = await database.site();
+  const [one, two] = [newKey("one"), newKey("two")];
+  const issuer = await Issuer.start(one);
+  t.after(() => issuer.stop());
+  const own = await Server.start(issuer.settings);
+  t.after(() => own.stop());
+  const role = "('g', '_external/anna', 'role:editor')";
+  await database.sql(`insert into rowcast.casbin_rule (ptype, v0, v1) values ${role}`);
+  const [anna, ben] = [connect(own.url), connect(own.url)];
+  anna.authStore.save(tokenFor("anna", one));
+  ben.authStore.save(tokenFor("ben", one, { roles: ["editor"] }));
+  const [annas, bens, plansOfAnna, plansOfBen] = [inbox(), inbox(), inbox(), inbox()];
+  await anna.collection(posts).subscribe("*", annas);
+  await anna.collection(plans).subscribe("*", plansOfAnna);
+  await ben.collection(posts).subscribe("*", bens);
+  await ben.collection(plans).subscribe("*", plansOfBen);
+  await database.sql(`insert into ${posts} values ('a1', 'x', 'anna'), ('b1', 'x', 'ben'); insert into ${plans} values ('p1', 'x')`);
+  assert.deepEqual(ids(await annas.take()), ["a1"]);
+  assert.deepEqual(ids(await bens.take()), ["b1"]);
+  assert.deepEqual(ids(await plansOfAnna.take()), ["p1"], "a role of the policy");
+  assert.deepEqual(ids(await plansOfBen.take()), ["p1"], "a role of the token");
+
+  await database.sql(`delete from rowcast.casbin_rule where (ptype, v0, v1) = ${role}`);
+  await database.sql(`insert into ${plans} values ('p2', 'x'); insert into ${posts} values ('a2', 'x', 'anna')`);
+  assert.deepEqual(ids(await annas.take()), ["a2"]);
+  assert.deepEqual(plansOfAnna.seen, []);
+  assert.deepEqual(ids(await plansOfBen.take()), ["p2"]);
+
+  // While the new key is unknown, its token is a guest's, and a guest may not touch anna's stream. The SDK
+  // does not ask again about a topic that was refused, so each attempt names another.
+  let attempt = 0;
+  issuer.publish(one, two);
+  anna.authStore.save(tokenFor("anna", two));
+  await eventually(async () => {
+    await anna.collection(posts).subscribe(`attempt${(attempt += 1)}`, inbox());
+    return true;
+  });
+  await database.sql(`insert into ${posts} values ('a3', 'x', 'anna'), ('b3', 'x', 'ben')`);
+  assert.deepEqual(ids(await annas.take()), ["a3"]);
+  assert.ok(issuer.asked >= 2 && issuer.asked < 20, `asked ${issuer.asked} times`);
+});
+
+test("keys of each kind are believed for what they are, and nobody else's", async (t) => {
+  const { posts } = await database.site();
+  const keys = ["RS256", "ES256", "EdDSA"].map((alg) => newKey(alg, alg));
+  const issuer = await Issuer.start(...keys);
+  t.after(() => issuer.stop());
+  const own = await Server.start(issuer.settings);
+  t.after(() => own.stop());
+  const heard = {};
+  for (const key of keys) {
+    const imposter = newKey(key.kid, key.alg);
+    const tokens = { [`${key.alg}`]: tokenFor("anna", key), [`${key.alg} of another`]: tokenFor("anna", imposter) };
+    for (const [name, token] of Object.entries(tokens)) {
+      const client = connect(own.url);
+      client.authStore.save(token);
+      heard[name] = inbox();
+      await client.collection(posts).subscribe("*", heard[name]);
+    }
+  }
+  await database.sql(`insert into ${posts} values ('a1', 'x', 'anna'), ('n1', 'x', '')`);
+  for (const [name, seen] of Object.entries(heard)) {
+    const [change] = await seen.take();
+    assert.equal(change.record.id, name.endsWith("of another") ? "n1" : "a1", name);
+  }
+});
+
+test("an issuer that is not there stops nobody, and its tokens are a guest's", async (t) => {
+  const { posts } = await database.site();
+  const key = newKey("one");
+  const issuer = await Issuer.start(key);
+  const { settings } = issuer;
+  issuer.stop();
+  const own = await Server.start(settings);
+  t.after(() => own.stop());
+  const client = connect(own.url);
+  client.authStore.save(tokenFor("anna", key));
+  const seen = inbox();
+  await client.collection(posts).subscribe("*", seen);
+  await database.sql(`insert into ${posts} values ('a1', 'x', 'anna'), ('n1', 'x', '')`);
+  assert.deepEqual(ids(await seen.take()), ["n1"]);
+  assert.match(own.log, /could not fetch the key set; tokens of the other issuer are refused until it is there/);
 });

@@ -76,6 +76,11 @@ export class Server {
     return code;
   }
 
+  /** What it has logged. */
+  get log() {
+    return this.#log.join("\n");
+  }
+
   /** The value of one metric that has no labels. */
   async metric(name) {
     const text = await (await fetch(`${this.url}/metrics`)).text();

@@ -5,6 +5,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use pairs::{Pair, ed25519};
+
+mod attacks;
+mod fetch;
+mod key_url;
+mod pairs;
 
 const SECRET: &str = "a secret of thirty-two bytes or so";
 
@@ -30,7 +36,7 @@ fn claims(changes: Value) -> Value {
 
 fn shared() -> ForeignOptions {
     ForeignOptions {
-        algorithm: ForeignAlgorithm::Hs256,
+        algorithm: Some(ForeignAlgorithm::Hs256),
         secret: Some(SECRET.to_owned()),
         issuer: vec!["https://issuer".to_owned()],
         audience: vec!["us".to_owned()],
@@ -135,39 +141,8 @@ fn roles_are_a_list_or_a_text_at_a_path() {
     assert_eq!(roles(json!({"roles": many}), "roles").len(), ROLES_MAX);
 }
 
-/// A pair of keys, made by the crate that checks them elsewhere.
-struct Pair {
-    private: EncodingKey,
-    jwk: Value,
-    pem: String,
-}
-
-fn ed25519(kid: &str) -> Pair {
-    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    let pair = Ed25519KeyPair::generate().expect("a pair");
-    let private = pair.to_pkcs8v1().expect("encodes");
-    let public = pair.public_key();
-    let der: PublicKeyX509Der<'_> = public.as_der().expect("encodes");
-    Pair {
-        private: EncodingKey::from_ed_der(private.as_ref()),
-        jwk: json!({
-            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid,
-            "x": URL_SAFE_NO_PAD.encode(public.as_ref()),
-        }),
-        pem: format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            STANDARD.encode(der.as_ref())
-        ),
-    }
-}
-
 fn by_pair(pair: &Pair, kid: Option<&str>) -> String {
-    let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = kid.map(str::to_owned);
-    jsonwebtoken::encode(&header, &claims(json!({})), &pair.private).expect("a token")
+    pair.sign(&claims(json!({})), kid)
 }
 
 #[tokio::test]
@@ -177,7 +152,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
     let pair = ed25519("one");
     std::fs::write(&path, &pair.pem).expect("written");
     let tokens = tokens(ForeignOptions {
-        algorithm: ForeignAlgorithm::EdDsa,
+        algorithm: Some(ForeignAlgorithm::EdDsa),
         public_key: Some(path),
         ..ForeignOptions::default()
     });
@@ -213,7 +188,7 @@ async fn a_key_set_is_read_again_when_a_token_names_a_key_it_lacks() {
     let odd = json!({"kty": "new", "kid": "odd"});
     write(json!([one.jwk, oct, odd]));
     let tokens = tokens(ForeignOptions {
-        algorithm: ForeignAlgorithm::EdDsa,
+        algorithm: Some(ForeignAlgorithm::EdDsa),
         jwks: Some(path.clone()),
         ..ForeignOptions::default()
     });
@@ -250,7 +225,10 @@ async fn a_key_set_is_read_again_when_a_token_names_a_key_it_lacks() {
 fn options_that_do_not_go_together_are_refused() {
     let secret = || Some(SECRET.to_owned());
     let file = || Some("/nothing/here".into());
-    let rs256 = ForeignOptions::default;
+    let rs256 = || ForeignOptions {
+        algorithm: Some(ForeignAlgorithm::Rs256),
+        ..ForeignOptions::default()
+    };
     for (options, problem) in [
         (
             ForeignOptions {
@@ -296,11 +274,51 @@ fn options_that_do_not_go_together_are_refused() {
             },
             "cannot read /nothing/here",
         ),
+        (
+            ForeignOptions {
+                jwks: file(),
+                jwks_url: Some("https://issuer".to_owned()),
+                ..rs256()
+            },
+            "only one",
+        ),
     ] {
         let refusal = ForeignTokens::new(options.clone())
             .expect_err("refused")
             .to_string();
         assert!(refusal.contains(problem), "{refusal}: {options:?}");
+    }
+    for (url, problem) in [
+        ("http://issuer.example/keys", "set jwt_jwks_http = true"),
+        ("http://127.0.0.1.example/keys", "not encrypted"),
+        ("http://localhost.example/", "not encrypted"),
+        ("ftp://issuer.example/keys", "neither with https://"),
+        ("file:///etc/passwd", "no URL"),
+        ("issuer", "neither with https://"),
+        ("https://", "no URL"),
+        ("https://me:geheim@issuer.example/", "leave them out"),
+    ] {
+        let options = ForeignOptions {
+            jwks_url: Some(url.to_owned()),
+            ..ForeignOptions::default()
+        };
+        let refusal = ForeignTokens::new(options).expect_err(url).to_string();
+        assert!(refusal.contains(problem), "{url}: {refusal}");
+        assert!(!refusal.contains("geheim"), "{refusal}");
+    }
+    for (url, http) in [
+        ("https://issuer.example/keys?v=1", false),
+        ("http://127.0.0.1:8080/keys", false),
+        ("http://[::1]:8080/keys", false),
+        ("http://localhost/keys", false),
+        ("http://issuer.example/keys", true),
+    ] {
+        let options = ForeignOptions {
+            jwks_url: Some(url.to_owned()),
+            jwks_http: http,
+            ..ForeignOptions::default()
+        };
+        assert!(ForeignTokens::new(options).is_ok(), "{url}");
     }
     assert!(
         ForeignTokens::new(rs256())
