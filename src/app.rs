@@ -12,7 +12,7 @@ use crate::capture::{Capture, CaptureOptions, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
-use crate::hub::{Hub, HubHandle, HubOptions};
+use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
 use crate::related::DatabaseLibrary;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
@@ -106,7 +106,7 @@ impl App {
             feed,
             neighbours: Neighbours {
                 hub: handle,
-                login: Login::new(authenticator.clone()),
+                login: Login::new(authenticator.clone(), LoginJudge::new(metrics.clone())),
                 authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,

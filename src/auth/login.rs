@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::authenticate::token_in;
 use super::authenticator::{Authenticator, Proved};
 use super::claims::Subject;
+use super::judge::{Candidate, JudgeLogin, LoginRequest};
 use super::password::{PasswordError, Passwords};
-use super::principal::{SUPERUSERS_ID, SUPERUSERS_NAME};
+use super::principal::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use super::records::{FoundRecord, RecordError};
 use super::superusers::superuser_record;
 use super::token::sign;
@@ -18,10 +19,11 @@ use crate::event::RowImage;
 pub const RECORD_TOKEN_LIFETIME: Duration = Duration::from_secs(432_000);
 
 /// Lets people in; cloning shares the limits.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Login {
     authenticator: Authenticator,
     passwords: Passwords,
+    judge: Arc<dyn JudgeLogin>,
 }
 
 /// An auth collection at whose door somebody knocks.
@@ -109,11 +111,12 @@ impl Door {
 }
 
 impl Login {
-    /// Lets in those this authenticator knows.
-    pub fn new(authenticator: Authenticator) -> Self {
+    /// Lets in those this authenticator knows and, where a rule is asked, this judge admits.
+    pub fn new(authenticator: Authenticator, judge: impl JudgeLogin) -> Self {
         Self {
             authenticator,
             passwords: Passwords::new(),
+            judge: Arc::new(judge),
         }
     }
 
@@ -122,7 +125,7 @@ impl Login {
     pub(crate) fn of_nobody() -> Self {
         let options = crate::db::DatabaseOptions::new("postgres://nobody@127.0.0.1:1/nothing");
         let database = crate::db::Database::new(&options).expect("an address");
-        Self::new(Authenticator::new(database))
+        Self::new(Authenticator::new(database), super::NoJudge)
     }
 
     /// The auth collection of this name or id.
@@ -153,6 +156,7 @@ impl Login {
         identity: &str,
         password: &str,
         field: Option<&str>,
+        request: &LoginRequest,
     ) -> Result<LoggedIn, LoginError> {
         let Door::Collection(collection) = door else {
             return Err(LoginError::PasswordDisabled);
@@ -166,7 +170,7 @@ impl Login {
             .await
             .or_else(|error| not_checked(error, collection))?;
         match found {
-            Some(found) if right => self.admit(found).await,
+            Some(found) if right => self.admit(found, request).await,
             _ => Err(LoginError::Failed),
         }
     }
@@ -193,8 +197,13 @@ impl Login {
         Ok(found)
     }
 
-    async fn admit(&self, mut record: FoundRecord) -> Result<LoggedIn, LoginError> {
-        check_auth_rule(&record.collection)?;
+    async fn admit(
+        &self,
+        mut record: FoundRecord,
+        request: &LoginRequest,
+    ) -> Result<LoggedIn, LoginError> {
+        self.check_auth_rule(&record, &Principal::Guest, request)
+            .await?;
         self.authenticator
             .records()
             .give_secret(&mut record)
@@ -212,6 +221,7 @@ impl Login {
         &self,
         door: &Door,
         authorization: Option<&str>,
+        request: &LoginRequest,
     ) -> Result<LoggedIn, LoginError> {
         let shown = authorization
             .and_then(token_in)
@@ -222,7 +232,8 @@ impl Login {
             (Proved::Record(record), Door::Collection(collection))
                 if record.collection.id == collection.id =>
             {
-                check_auth_rule(collection)?;
+                let itself = Principal::Record(record.principal().into());
+                self.check_auth_rule(&record, &itself, request).await?;
                 let token = match claims.refreshable() {
                     true => issue(&record, RECORD_TOKEN_LIFETIME, true)?,
                     false => shown.to_owned(),
@@ -243,6 +254,34 @@ impl Login {
             }
             (Proved::Superuser(_), _) => Err(LoginError::OtherCollection(SUPERUSERS_NAME.into())),
         }
+    }
+}
+
+impl Login {
+    /// Asks the collection's auth rule about a record that has proved itself.
+    async fn check_auth_rule(
+        &self,
+        record: &FoundRecord,
+        asker: &Principal,
+        request: &LoginRequest,
+    ) -> Result<(), LoginError> {
+        let settings = record.collection.auth.as_ref();
+        let admitted = match settings.map(|settings| &settings.auth_rule) {
+            Some(Rule::Public) => true,
+            Some(Rule::Expression(rule)) => {
+                let catalog = self.authenticator.records().catalog().await?;
+                let candidate = Candidate {
+                    collection: &record.collection,
+                    catalog: &catalog,
+                    id: &record.id,
+                    image: &record.image,
+                    asker,
+                };
+                self.judge.admits(rule, candidate, request)
+            }
+            Some(Rule::Locked) | None => false,
+        };
+        admitted.then_some(()).ok_or(LoginError::Denied)
     }
 }
 
@@ -291,13 +330,5 @@ fn not_checked(error: PasswordError, collection: &Collection) -> Result<bool, Lo
             );
             Err(LoginError::Failed)
         }
-    }
-}
-
-/// Deny on doubt: a rule that cannot be decided here lets nobody in.
-fn check_auth_rule(collection: &Collection) -> Result<(), LoginError> {
-    match collection.auth.as_ref().map(|settings| &settings.auth_rule) {
-        Some(Rule::Public) => Ok(()),
-        Some(Rule::Locked | Rule::Expression(_)) | None => Err(LoginError::Denied),
     }
 }

@@ -11,6 +11,8 @@ mod claims;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
+mod issue;
+mod judge;
 mod login;
 mod password;
 mod principal;
@@ -26,6 +28,8 @@ pub use foreign::{
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use fuzzing::{check_claims, check_unsigned};
+pub use issue::{IssueRecordError, issue_record_token};
+pub use judge::{Candidate, JudgeLogin, LoginRequest, NoJudge};
 pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};
 pub use principal::{AuthRecord, AuthValues, Principal, Proof, SUPERUSERS_ID, SUPERUSERS_NAME};
 pub use records::RecordError;

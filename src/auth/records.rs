@@ -100,8 +100,22 @@ impl AuthRecords {
         &self,
         name_or_id: &str,
     ) -> Result<Option<Arc<Collection>>, RecordError> {
-        let catalog = self.catalog_younger_than(CATALOG_AGE_MAX).await?;
+        let catalog = self.catalog().await?;
         Ok(find(&catalog, name_or_id))
+    }
+
+    /// The names of all auth collections, in order.
+    pub(super) async fn auth_collections(&self) -> Result<Vec<String>, RecordError> {
+        let catalog = self.catalog().await?;
+        let auth = catalog.iter().filter(|each| each.auth.is_some());
+        let mut names: Vec<String> = auth.map(|each| each.name.to_string()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// All collections, as of a moment ago.
+    pub(super) async fn catalog(&self) -> Result<Arc<Catalog>, RecordError> {
+        self.catalog_younger_than(CATALOG_AGE_MAX).await
     }
 
     async fn catalog_younger_than(&self, age: Duration) -> Result<Arc<Catalog>, RecordError> {

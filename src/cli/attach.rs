@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::options::ConfigOptions;
+use super::rule::SET_RULE;
 use super::{rule_check, session, terminal};
 
 const ATTACH: &str = include_str!("../../sql/cli/attach.sql");
@@ -17,6 +18,8 @@ Examples:
   rowcast attach blog.posts --name posts --hide secret --hide internal_note
   rowcast attach teams --relation members=members          # an array of their keys
   rowcast attach '\"Order Lines\"' --name order_lines        # quoted as in SQL
+  rowcast attach members --identity email --password password_hash \\
+      --auth-rule 'verified = true'                        # its records log in
 
 Says what it changed; run again with other flags, it brings the collection to this
 definition. A rule that is not given is locked: only superusers see the records. Relations that
@@ -56,13 +59,88 @@ pub struct Attach {
     /// Take warnings about the rules for errors
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    auth: AuthArgs,
 }
+
+/// What makes a collection one whose records log in.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Auth collections")]
+struct AuthArgs {
+    /// Its records may log in; any of the flags below but --never-captured implies it
+    #[arg(long)]
+    auth: bool,
+    /// A column to log in by, with a unique index of its own; may be given several times
+    /// [default: email]
+    #[arg(long, value_name = "COLUMN")]
+    identity: Vec<String>,
+    /// The column with bcrypt or argon2 hashes [default: nobody logs in by password]
+    #[arg(long, value_name = "COLUMN")]
+    password: Option<String>,
+    /// A column whose change ends a record's tokens [default: the password and the email]
+    #[arg(long, value_name = "COLUMN")]
+    token_key: Option<String>,
+    /// Who may log in: '' for every record, 'locked' for nobody [default: as it is, at first '']
+    #[arg(long, value_name = "RULE")]
+    auth_rule: Option<String>,
+    /// Who sees every email: '' for everybody, 'locked' for superusers [default: as it is, at first
+    /// superusers]
+    #[arg(long, value_name = "RULE")]
+    manage_rule: Option<String>,
+    /// A column that is never written to the change log, in any collection; may be given several
+    /// times
+    #[arg(long, value_name = "COLUMN")]
+    never_captured: Vec<String>,
+}
+
+impl AuthArgs {
+    fn kind(&self) -> &'static str {
+        let implied = [
+            &self.password,
+            &self.token_key,
+            &self.auth_rule,
+            &self.manage_rule,
+        ];
+        let auth = self.auth || !self.identity.is_empty();
+        match auth || implied.iter().any(|flag| flag.is_some()) {
+            true => "auth",
+            false => "base",
+        }
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        let rules = [("auth", &self.auth_rule), ("manage", &self.manage_rule)];
+        let given = rules
+            .into_iter()
+            .filter_map(|(kind, rule)| Some((kind, rule.as_deref()?)));
+        given.map(|(kind, rule)| (kind, Some(rule).filter(|rule| *rule != LOCKED)))
+    }
+}
+
+/// What the database's hints call the flags.
+const FLAGS: [(&str, &str); 4] = [
+    ("identity => array['email']", "--identity email"),
+    ("kind => 'auth'", "--auth"),
+    ("name => 'posts'", "--name posts"),
+    ("name => '…'", "--name …"),
+];
+
+/// How a rule that locks is written on the command line, where there is no null.
+const LOCKED: &str = "locked";
 
 impl Attach {
     pub(super) async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
+        let attached = self.attach(options).await;
+        attached.map_err(|failure| failure.reworded(&FLAGS))
+    }
+
+    async fn attach(self, options: ConfigOptions) -> Result<(), Failure> {
         let mut client = session::open(&options.database()?, "attach").await?;
-        let transaction = client.transaction().await?;
+        let auth = &self.auth;
         let (names, targets) = self.relations().unzip();
+        let identity = Some(&auth.identity).filter(|columns| !columns.is_empty());
+        // All or nothing: a collection must not stand there with another rule than was asked for.
+        let transaction = client.transaction().await?;
         let row = transaction
             .query_one(
                 ATTACH,
@@ -75,20 +153,37 @@ impl Attach {
                     &self.include_replicated,
                     &names,
                     &targets,
+                    &auth.kind(),
+                    &identity,
+                    &auth.password,
+                    &auth.token_key,
+                    &auth.never_captured,
                 ],
             )
             .await?;
-        let report: String = row.try_get("report")?;
+        let mut reports: Vec<String> = vec![row.try_get("report")?];
         let named = transaction.query_one(COLLECTION, &[&self.table]).await?;
         let name: String = named.try_get("name")?;
-        let rules = [("list", &self.list_rule), ("view", &self.view_rule)];
+        for (kind, rule) in auth.rules() {
+            let row = transaction
+                .query_one(SET_RULE, &[&name, &kind, &rule])
+                .await?;
+            let report: String = row.try_get("report")?;
+            if !report.ends_with(": nothing to change") {
+                reports.push(report);
+            }
+        }
+        let rules = [
+            ("list", self.list_rule.as_deref()),
+            ("view", self.view_rule.as_deref()),
+        ];
+        let rules = rules.into_iter().chain(auth.rules());
         let rules: Vec<_> = rules
-            .iter()
-            .filter_map(|(kind, text)| Some((*kind, text.as_deref()?)))
+            .filter_map(|(kind, text)| Some((kind, text?)))
             .collect();
         rule_check::check(&transaction, &name, &rules, self.strict).await?;
         transaction.commit().await?;
-        terminal::result(report);
+        reports.iter().for_each(terminal::result);
         Ok(())
     }
 

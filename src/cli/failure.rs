@@ -50,6 +50,14 @@ impl Failure {
         Self::new(NO, String::new())
     }
 
+    /// The same with other words, `(instead of, say)`.
+    pub fn reworded(mut self, words: &[(&str, &str)]) -> Self {
+        for (old, new) in words {
+            self.text = self.text.replace(old, new);
+        }
+        self
+    }
+
     /// Tells the failure and returns the process's exit code.
     pub fn exit(self) -> ExitCode {
         if !self.text.is_empty() {

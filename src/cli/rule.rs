@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::options::ConfigOptions;
 use super::{rule_check, session, terminal};
 
-const SET_RULE: &str = include_str!("../../sql/cli/set_rule.sql");
+pub(super) const SET_RULE: &str = include_str!("../../sql/cli/set_rule.sql");
 
 const EXAMPLES: &str = "\
 Examples:

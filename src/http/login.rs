@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::address::ClientAddress;
 use super::errors::ApiError;
 use super::login_form::LoginForm;
 use super::room::Room;
-use crate::auth::{LoggedIn, LoginRecord};
+use crate::auth::{LoggedIn, LoginRecord, LoginRequest};
 use crate::record::{Picker, Visibility, encode_record};
 
 /// `POST /api/collections/{nameOrId}/auth-with-password`.
@@ -37,10 +38,11 @@ async fn log_in(room: &Room, collection: &str, request: Request) -> Result<Respo
         return Err(crate::auth::LoginError::PasswordDisabled.into());
     }
     let picker = picker_of(request.uri().query());
+    let seen = as_rules_see_it(request.uri().query(), request.headers());
     let form = LoginForm::read(request, room.options.body_bytes_max).await?;
     form.validate(fields)?;
     let only = Some(&*form.identity_field).filter(|field| !field.is_empty());
-    let logged_in = login.with_password(&door, &form.identity, &form.password, only);
+    let logged_in = login.with_password(&door, &form.identity, &form.password, only, &seen);
     Ok(answer(logged_in.await?, picker.as_ref()))
 }
 
@@ -53,9 +55,10 @@ pub(super) async fn refresh(
     let authorization = parts.headers.get(AUTHORIZATION);
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let login = &room.neighbours.login;
+    let seen = as_rules_see_it(parts.uri.query(), &parts.headers);
     let refreshed = async {
         let door = login.door(&collection).await?;
-        login.refresh(&door, authorization).await
+        login.refresh(&door, authorization, &seen).await
     };
     let refreshed = timeout(room.options.request_timeout, refreshed).await;
     let refreshed = refreshed.map_err(|_| ApiError::overloaded())??;
@@ -84,6 +87,22 @@ pub(super) async fn methods(
     });
     let json = methods.to_string();
     Ok(json_line(&json, picker_of(parts.uri.query()).as_ref()))
+}
+
+/// A request as `@request.query` and `@request.headers` show it.
+fn as_rules_see_it(query: Option<&str>, headers: &HeaderMap) -> LoginRequest {
+    let mut request = LoginRequest::default();
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    for (name, value) in pairs {
+        let query = request.query.entry(name.into_owned());
+        query.or_insert_with(|| value.into_owned());
+    }
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let name = name.as_str().replace('-', "_");
+        request.headers.entry(name).or_insert(value);
+    }
+    request
 }
 
 fn answer(logged_in: LoggedIn, picker: Option<&Picker>) -> Response {

@@ -20,7 +20,7 @@ use crate::rules::{
 use crate::topic::Guard;
 
 /// How long a rule that cannot decide is silent after it was logged.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// The gates of the policy that the newest change was committed under.
 #[derive(Default)]

@@ -11,6 +11,7 @@ mod encoded;
 pub(crate) mod fake;
 mod filter;
 mod handle;
+mod login_judge;
 mod lookups;
 mod mailbox;
 mod principals;
@@ -22,6 +23,7 @@ mod task;
 mod unfit;
 
 pub use handle::{HubHandle, JoinError, SetTopics, SetTopicsError};
+pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};

@@ -133,6 +133,24 @@ async fn mistakes_exit_with_their_code_and_say_what_to_do() {
             "/none.toml",
         ),
         (&shop.url, &["attack"], 64, "attach"),
+        (
+            &shop.url,
+            &["attach", "posts", "--identity", "title"],
+            64,
+            "unique index",
+        ),
+        (
+            &shop.url,
+            &["attach", "posts", "--password", "secret"],
+            64,
+            "Name one or more: --identity email",
+        ),
+        (
+            &shop.url,
+            &["attach", "posts", "--identity", "id", "--password", "pwd"],
+            64,
+            "Its columns are: id, title",
+        ),
         (&empty.url, &["attach", "posts"], 64, "run: rowcast migrate"),
         (nowhere, &["migrate"], 69, "is Postgres running there"),
         (
@@ -189,6 +207,164 @@ async fn a_token_stands_alone_on_standard_output() {
     assert!(first.notes.contains("valid for 1h"), "{}", first.notes);
     let second = run(&database.url, &arguments).await;
     assert!(!second.notes.contains("created"), "{}", second.notes);
+}
+
+#[tokio::test]
+async fn an_auth_collection_is_attached_by_flags_and_its_records_get_tokens() {
+    let database = shop().await;
+    let admin = client(&database.url).await;
+    let schema = "create table members (id int primary key, email text unique, pwd text, tk text, note text);
+                  insert into members values (42, 'anna@example.com', 'x', 'key', 'hush')";
+    admin.batch_execute(schema).await.unwrap();
+    let attach = [
+        "attach",
+        "members",
+        "--identity",
+        "email",
+        "--password",
+        "pwd",
+        "--token-key",
+        "tk",
+        "--never-captured",
+        "note",
+        "--auth-rule",
+        "email != ''",
+        "--manage-rule",
+        "@request.auth.id = 7",
+    ];
+    let attached = run(&database.url, &attach).await;
+    assert_eq!(attached.code, 0, "{}", attached.notes);
+    for said in [
+        "members: attached",
+        "members: auth rule is now email != ''",
+        "members: manage rule is now @request.auth.id = 7",
+    ] {
+        assert!(attached.result.contains(said), "{}", attached.result);
+    }
+    let again = run(&database.url, &attach).await;
+    assert_eq!(again.result, "members: nothing to change\n");
+    let row = admin
+        .query_one(
+            "select kind, identity, password, token_key, never_captured from rowcast.collections",
+            &[],
+        )
+        .await
+        .unwrap();
+    let seen: (String, Vec<String>, String, String, Vec<String>) =
+        (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen,
+        (
+            "auth".to_owned(),
+            names(&["email"]),
+            "pwd".to_owned(),
+            "tk".to_owned(),
+            names(&["note", "pwd", "tk"])
+        )
+    );
+    let locked = ["attach", "members", "--auth", "--auth-rule", "locked"];
+    let locked = run(&database.url, &locked).await;
+    assert!(
+        locked.result.contains("auth rule is now locked"),
+        "{}",
+        locked.result
+    );
+
+    let token = [
+        "token",
+        "--collection",
+        "members",
+        "--id",
+        "42",
+        "--expires-in",
+        "1h",
+    ];
+    let token = run(&database.url, &token).await;
+    assert_eq!(token.code, 0, "{}", token.notes);
+    assert_eq!(token.result.lines().count(), 1, "{}", token.result);
+    assert!(
+        token
+            .notes
+            .contains("valid for 1h; whoever has it is members/42"),
+        "{}",
+        token.notes
+    );
+    let options = rowcast::db::DatabaseOptions::new(&*database.url);
+    let known = rowcast::auth::Authenticator::new(rowcast::db::Database::new(&options).unwrap());
+    let principal = known.principal(token.result.trim_end()).await;
+    assert_eq!(&*principal.record().expect("a record").id, "42");
+}
+
+#[tokio::test]
+async fn no_token_is_printed_for_whoever_does_not_exist() {
+    let database = shop().await;
+    let empty = empty_database().await;
+    let token = ["token", "--collection", "members", "--id", "1"];
+    let none = run(&database.url, &token).await;
+    assert!(
+        none.notes.contains("none; attach a table with --auth"),
+        "{}",
+        none.notes
+    );
+    let schema = "create table members (id int primary key);
+                  select rowcast.attach('members', kind => 'auth'); select rowcast.attach('posts')";
+    client(&database.url)
+        .await
+        .batch_execute(schema)
+        .await
+        .unwrap();
+    for (url, arguments, hint) in [
+        (
+            &database.url,
+            &["--collection", "member", "--id", "1"][..],
+            "the auth collections are: members",
+        ),
+        (
+            &database.url,
+            &["--collection", "posts", "--id", "1"],
+            "posts is no auth collection",
+        ),
+        (
+            &database.url,
+            &["--collection", "members", "--id", "1"],
+            "members has no record \"1\"",
+        ),
+        (
+            &database.url,
+            &["--collection", "members", "--id", "x'; drop table posts --"],
+            "has no record",
+        ),
+        (
+            &database.url,
+            &["--collection", "members", "--id", "1", "--expires-in", "1s"],
+            "from 10s to 3years",
+        ),
+        (&database.url, &["--collection", "members"], "--id <ID>"),
+        (&database.url, &["--id", "1"], "--collection <NAME>"),
+        (&database.url, &[], "--superuser <EMAIL>"),
+        (
+            &database.url,
+            &["--superuser", "a@b", "--collection", "members", "--id", "1"],
+            "cannot be used with",
+        ),
+        (
+            &empty.url,
+            &["--collection", "members", "--id", "1"],
+            "rowcast migrate",
+        ),
+    ] {
+        let arguments = [&["token"], arguments].concat();
+        let ran = run(url, &arguments).await;
+        assert!(ran.notes.contains(hint), "{arguments:?}: {}", ran.notes);
+        assert!(ran.result.is_empty(), "{arguments:?}: {}", ran.result);
+        assert_eq!(ran.code, 64, "{arguments:?}: {}", ran.notes);
+    }
 }
 
 #[tokio::test]

@@ -258,6 +258,62 @@ async fn a_login_that_fails_says_why_as_pocketbase_does() {
 }
 
 #[tokio::test]
+async fn an_auth_rule_is_asked_about_the_record_at_login_and_at_refresh() {
+    let site = Site::open().await;
+    let log_in = async |query: &str| {
+        let body = json!({ "identity": "anna", "password": "correct horse" });
+        let path = format!("members/auth-with-password{query}");
+        site.post(&path, None, body).await.0.as_u16()
+    };
+    for (rule, status, undecided) in [
+        ("verified = true", 200, None),
+        ("verified = false", 403, None),
+        ("id = 'anna' && secret_note = 'hush'", 200, None),
+        ("@request.auth.id = ''", 200, None),
+        ("@request.auth.id = id", 403, None),
+        ("@request.method = 'POST'", 200, None),
+        ("@request.context = 'password'", 200, None),
+        ("@request.query.door = 'back'", 200, None),
+        ("@request.query.door = 'front'", 403, None),
+        (
+            "@request.headers.content_type = 'application/json'",
+            200,
+            None,
+        ),
+        ("@collection.members.id = id", 403, Some("not_loaded")),
+        ("emial != ''", 403, Some("invalid")),
+        ("password_hash != ''", 403, Some("invalid")),
+    ] {
+        let set = "select rowcast.set_rule('members', 'auth', $1)";
+        site.admin.execute(set, &[&rule]).await.unwrap();
+        let before = site.server.metrics.encode();
+        assert_eq!(log_in("?door=back").await, status, "{rule}");
+        let after = site.server.metrics.encode();
+        let count = |text: &str, reason| {
+            let label = format!("rule_errors_total{{reason=\"{reason}\"}} ");
+            let count = text.split_once(&label).map(|(_, rest)| rest);
+            let count = count.and_then(|rest| rest.lines().next());
+            count.map_or(0, |count| count.parse::<u64>().unwrap())
+        };
+        for reason in ["not_loaded", "invalid"] {
+            let more = count(&after, reason) - count(&before, reason);
+            assert_eq!(more > 0, undecided == Some(reason), "{rule}: {reason}");
+        }
+    }
+    // At a refresh it is the record itself that asks, as it is by then.
+    let rule = "verified = true && (@request.auth.id = '' || @request.auth.id = id)";
+    let set = "select rowcast.set_rule('members', 'auth', $1)";
+    site.admin.execute(set, &[&rule]).await.unwrap();
+    let token = site.token("anna").await;
+    assert_eq!(site.refresh(&token).await.0, StatusCode::OK);
+    site.run("update members set verified = false where id = 'anna'")
+        .await;
+    let (status, answer) = site.refresh(&token).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    assert_eq!(log_in("").await, 403);
+}
+
+#[tokio::test]
 async fn a_token_is_traded_for_a_newer_one_of_the_same_collection() {
     let site = Site::open().await;
     let token = site.token("anna").await;
