@@ -1,6 +1,6 @@
 //! Logging in by password, and trading a token for a newer one (contract, sections 6.3 and 6.4).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::authenticate::token_in;
@@ -10,6 +10,7 @@ use super::judge::{Candidate, JudgeLogin, LoginRequest};
 use super::password::{PasswordError, Passwords};
 use super::principal::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use super::records::{FoundRecord, RecordError};
+use super::superuser_login::{find_superuser, issue_for_superuser};
 use super::superusers::superuser_record;
 use super::token::sign;
 use crate::catalog::{AuthSettings, Collection, Rule};
@@ -29,7 +30,7 @@ pub struct Login {
 /// An auth collection at whose door somebody knocks.
 #[derive(Debug, Clone)]
 pub enum Door {
-    /// The superusers, who have tokens and no passwords.
+    /// The superusers, who log in by email.
     Superusers,
     /// An auth collection of the database.
     Collection(Arc<Collection>),
@@ -96,16 +97,14 @@ pub enum LoginError {
 impl Door {
     /// The columns by which one may log in; empty without passwords.
     pub fn identity_fields(&self) -> &[Arc<str>] {
-        match self.settings() {
-            Some(settings) if settings.password.is_some() => &settings.identity,
-            _ => &[],
-        }
-    }
-
-    fn settings(&self) -> Option<&AuthSettings> {
+        static OF_SUPERUSERS: LazyLock<[Arc<str>; 1]> = LazyLock::new(|| ["email".into()]);
+        let has_passwords = |settings: &&AuthSettings| settings.password.is_some();
         match self {
-            Self::Superusers => None,
-            Self::Collection(collection) => collection.auth.as_ref(),
+            Self::Superusers => &*OF_SUPERUSERS,
+            Self::Collection(collection) => {
+                let settings = collection.auth.as_ref().filter(has_passwords);
+                settings.map_or(&[], |settings| &settings.identity)
+            }
         }
     }
 }
@@ -159,7 +158,7 @@ impl Login {
         request: &LoginRequest,
     ) -> Result<LoggedIn, LoginError> {
         let Door::Collection(collection) = door else {
-            return Err(LoginError::PasswordDisabled);
+            return self.superuser_with_password(identity, password).await;
         };
         let found = self.find(collection, door, identity, field).await?;
         // An account without a password is as good as none.
@@ -168,11 +167,36 @@ impl Login {
         let right = self.passwords.is_right(&collection.id, password, hash);
         let right = right
             .await
-            .or_else(|error| not_checked(error, collection))?;
+            .or_else(|error| not_checked(error, &collection.name))?;
         match found {
             Some(found) if right => self.admit(found, request).await,
             _ => Err(LoginError::Failed),
         }
+    }
+
+    async fn superuser_with_password(
+        &self,
+        email: &str,
+        password: &str,
+    ) -> Result<LoggedIn, LoginError> {
+        let database = self.authenticator.database();
+        let found = find_superuser(database, email).await?;
+        let hash = found.as_ref().and_then(|found| found.password.as_deref());
+        let id = SUPERUSERS_ID.into();
+        let right = self.passwords.is_right(&id, password, hash).await;
+        let right = right.or_else(|error| not_checked(error, SUPERUSERS_NAME))?;
+        let found = found.filter(|_| right).ok_or(LoginError::Failed)?;
+        self.superuser(&found.id, issue_for_superuser(database, &found.id).await?)
+            .await
+    }
+
+    /// A superuser who is in, with this token.
+    async fn superuser(&self, id: &str, token: String) -> Result<LoggedIn, LoginError> {
+        let record = superuser_record(self.authenticator.database(), id).await?;
+        Ok(LoggedIn {
+            token,
+            record: LoginRecord::Superuser(record.ok_or(LoginError::NoToken)?),
+        })
     }
 
     /// Looks in all columns, also when one has been found, so that both take the same time.
@@ -240,13 +264,12 @@ impl Login {
                 };
                 Ok(LoggedIn::of(*record, token))
             }
-            // Superusers' tokens are not refreshable.
             (Proved::Superuser(id), Door::Superusers) => {
-                let record = superuser_record(self.authenticator.database(), &id).await?;
-                Ok(LoggedIn {
-                    token: shown.to_owned(),
-                    record: LoginRecord::Superuser(record.ok_or(LoginError::NoToken)?),
-                })
+                let token = match claims.refreshable() {
+                    true => issue_for_superuser(self.authenticator.database(), &id).await?,
+                    false => shown.to_owned(),
+                };
+                self.superuser(&id, token).await
             }
             (Proved::Record(record), _) => {
                 let other = Arc::clone(&record.collection.name);
@@ -320,12 +343,12 @@ pub(super) fn issue(
     sign(subject, lifetime, refreshable, &key).map_err(|_| LoginError::Token("it cannot be signed"))
 }
 
-fn not_checked(error: PasswordError, collection: &Collection) -> Result<bool, LoginError> {
+fn not_checked(error: PasswordError, collection: &str) -> Result<bool, LoginError> {
     match error {
         PasswordError::Busy => Err(LoginError::Busy),
         PasswordError::Unusable => {
             tracing::warn!(
-                collection.name = %collection.name,
+                collection.name = collection,
                 "a login failed because the stored hash is neither bcrypt nor argon2 within the limits"
             );
             Err(LoginError::Failed)

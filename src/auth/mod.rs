@@ -18,6 +18,7 @@ mod password;
 mod principal;
 mod records;
 mod seen;
+mod superuser_login;
 mod superusers;
 mod token;
 
@@ -33,4 +34,5 @@ pub use judge::{Candidate, JudgeLogin, LoginRequest, NoJudge};
 pub use login::{Door, LoggedIn, Login, LoginError, LoginRecord, RECORD_TOKEN_LIFETIME};
 pub use principal::{AuthRecord, AuthValues, Principal, Proof, SUPERUSERS_ID, SUPERUSERS_NAME};
 pub use records::RecordError;
+pub use superuser_login::{PasswordChange, SuperuserError, set_superuser_password};
 pub use superusers::{IssueError, NewToken, SUPERUSER_TOKEN_LIFETIME, issue_superuser_token};

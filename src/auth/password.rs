@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 
 use argon2::Argon2;
-use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+
+use super::principal::SUPERUSERS_ID;
 
 /// Checks that may wait for their turn; beyond that a login is turned away at once.
 const WAITING_MAX: usize = 64;
@@ -22,6 +24,10 @@ const ARGON2_LANES_MAX: u32 = 64;
 /// What is checked where there is nobody, so that an unknown name takes as long as a wrong password:
 /// bcrypt at PocketBase's cost, until a hash of the collection has been seen.
 const NOBODYS_HASH: &str = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+
+/// The same for superusers, whose hashes are ours: as dear as [`hash`] makes them.
+const NO_SUPERUSERS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const SALT_BYTES: usize = 16;
 
 /// Checks passwords; cloning shares the limits.
 #[derive(Debug, Clone)]
@@ -47,7 +53,10 @@ impl Passwords {
         Self {
             turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
             room: Arc::new(Semaphore::new(WAITING_MAX)),
-            samples: Arc::default(),
+            samples: Arc::new(Mutex::new(HashMap::from([(
+                SUPERUSERS_ID.into(),
+                NO_SUPERUSERS_HASH.into(),
+            )]))),
         }
     }
 
@@ -89,6 +98,17 @@ impl Passwords {
         });
         checking.await.unwrap_or(Err(PasswordError::Unusable))
     }
+}
+
+/// The hash of a new password; `None` if there is not enough memory.
+pub(super) async fn hash(password: &str) -> Option<String> {
+    let password = password.to_owned();
+    let hashing = spawn_blocking(move || {
+        let salt: [u8; SALT_BYTES] = rand::random();
+        let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
+        Some(hash.ok()?.to_string())
+    });
+    hashing.await.ok()?
 }
 
 fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
@@ -198,6 +218,17 @@ mod tests {
             passwords.is_right(&collection, "abc", None).await,
             Ok(false)
         );
+    }
+
+    #[tokio::test]
+    async fn a_superuser_that_is_not_there_costs_what_one_that_is_does() {
+        let hash = hash("correct horse").await.expect("a hash");
+        assert_eq!(verify("correct horse", &hash), Ok(true), "{hash}");
+        assert_eq!(verify("wrong horse", &hash), Ok(false), "{hash}");
+        let cost = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
+        let nobodys = Passwords::new().sample(&SUPERUSERS_ID.into());
+        assert_eq!(cost(&nobodys), cost(&hash));
+        assert_eq!(verify("", &nobodys), Ok(false), "it can be checked");
     }
 
     #[tokio::test]

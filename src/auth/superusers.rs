@@ -12,10 +12,10 @@ use super::token::{random_id, random_key, sign, signing_key};
 use crate::db::{Database, PoolError};
 
 const SUPERUSER_KEYS: &str = include_str!("../../sql/auth/superuser_keys.sql");
-const ADD_SUPERUSER: &str = include_str!("../../sql/auth/add_superuser.sql");
+pub(super) const ADD_SUPERUSER: &str = include_str!("../../sql/auth/add_superuser.sql");
 const SUPERUSER_BY_EMAIL: &str = include_str!("../../sql/auth/superuser_by_email.sql");
 const SUPERUSER_RECORD: &str = include_str!("../../sql/auth/superuser_record.sql");
-const ADD_SECRET: &str = include_str!("../../sql/auth/add_secret.sql");
+pub(super) const ADD_SECRET: &str = include_str!("../../sql/auth/add_secret.sql");
 
 /// How long a superuser's token lives if nobody says otherwise.
 pub const SUPERUSER_TOKEN_LIFETIME: Duration = Duration::from_secs(86_400);
@@ -97,7 +97,7 @@ pub async fn issue_superuser_token(
     Ok(NewToken { token, created })
 }
 
-fn check_email(email: &str) -> Result<(), IssueError> {
+pub(super) fn check_email(email: &str) -> Result<(), IssueError> {
     let good = email.len() <= 255
         && !email.contains(|c: char| c.is_whitespace() || c.is_control())
         && email.split_once('@').is_some_and(|(name, host)| {

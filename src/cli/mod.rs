@@ -20,6 +20,7 @@ mod rule;
 mod rule_check;
 mod serve;
 mod session;
+mod superuser;
 mod terminal;
 mod token;
 
@@ -78,6 +79,7 @@ enum Command {
     Rule(rule::Rule),
     Policy(policy::Policy),
     Token(token::Token),
+    Superuser(superuser::Superuser),
     Doctor(doctor::Doctor),
     Health(health::Health),
 }
@@ -122,6 +124,7 @@ impl Cli {
             Command::Rule(command) => command.run(options).await,
             Command::Policy(command) => command.run(options).await,
             Command::Token(command) => command.run(options).await,
+            Command::Superuser(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,
             Command::Health(command) => command.run(options).await,
         }

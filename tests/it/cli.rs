@@ -1,6 +1,6 @@
 //! The commands as an operator runs them: what they print, where, and how they exit.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::{TestDatabase, client, database, empty_database};
 
@@ -17,15 +17,16 @@ async fn run(url: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
     command.args(arguments).env_clear().env("DATABASE_URL", url);
     let output = tokio::task::spawn_blocking(move || command.output());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.await.unwrap().unwrap();
-    Ran {
-        code: status.code().expect("it exits"),
-        result: String::from_utf8(stdout).unwrap(),
-        notes: String::from_utf8(stderr).unwrap(),
+    Ran::new(output.await.unwrap().unwrap())
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it exits"),
+            result: String::from_utf8(output.stdout).unwrap(),
+            notes: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
@@ -365,6 +366,82 @@ async fn no_token_is_printed_for_whoever_does_not_exist() {
         assert!(ran.result.is_empty(), "{arguments:?}: {}", ran.result);
         assert_eq!(ran.code, 64, "{arguments:?}: {}", ran.notes);
     }
+}
+
+/// The same with something to read on standard input.
+async fn run_with_input(url: &str, arguments: &[&str], input: &str) -> Ran {
+    use std::io::Write;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command.args(arguments).env_clear().env("DATABASE_URL", url);
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn()?;
+        // Who refuses before it reads may have gone.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output()
+    });
+    Ran::new(output.await.unwrap().unwrap())
+}
+
+#[tokio::test]
+async fn a_superusers_password_comes_from_standard_input_and_is_never_told() {
+    let database = database().await;
+    let email = "admin@example.com";
+    for (command, input, code, hint) in [
+        (
+            "password",
+            "correct horse\n",
+            64,
+            "run: rowcast superuser create",
+        ),
+        (
+            "create",
+            "",
+            64,
+            "the password has 0 bytes; take one of 8 to 255",
+        ),
+        ("create", "geheim\n", 64, "the password has 6 bytes"),
+        ("create", "correct horse\r\nmore", 0, "may log in now"),
+        (
+            "create",
+            "correct horse\n",
+            64,
+            "run: rowcast superuser password",
+        ),
+        (
+            "password",
+            "another horse",
+            0,
+            "another password; tokens from before",
+        ),
+    ] {
+        let ran = run_with_input(&database.url, &["superuser", command, email], input).await;
+        assert_eq!(ran.code, code, "{command} {input:?}: {}", ran.notes);
+        assert!(
+            ran.notes.contains(hint),
+            "{command} {input:?}: {}",
+            ran.notes
+        );
+        assert!(ran.result.is_empty(), "{}", ran.result);
+        assert!(!ran.notes.contains("horse") && !ran.notes.contains("geheim"));
+    }
+    let nobody = run_with_input(
+        &database.url,
+        &["superuser", "create", "me"],
+        "correct horse",
+    )
+    .await;
+    assert!(
+        nobody.notes.contains("no email address"),
+        "{}",
+        nobody.notes
+    );
+    let row = "select value from rowcast.secrets where name like 'superuser_password.%'";
+    let rows = client(&database.url).await.query(row, &[]).await.unwrap();
+    let hash: String = rows[0].get(0);
+    assert!(rows.len() == 1 && hash.starts_with("$argon2id$"), "{hash}");
 }
 
 #[tokio::test]

@@ -162,9 +162,9 @@ async fn a_login_that_fails_says_why_as_pocketbase_does() {
         ),
         (
             "_superusers",
-            good.clone(),
-            403,
-            "The collection is not configured to allow password authentication.",
+            json!({ "identity": "anna@example.com", "password": "correct horse" }),
+            400,
+            failed,
             json!({}),
         ),
         (
@@ -255,6 +255,51 @@ async fn a_login_that_fails_says_why_as_pocketbase_does() {
         answer["message"],
         "The request doesn't satisfy the collection requirements to authenticate."
     );
+}
+
+#[tokio::test]
+async fn a_superuser_logs_in_by_password_until_it_has_another() {
+    use rowcast::auth::{PasswordChange, SuperuserError, set_superuser_password};
+    let site = Site::open().await;
+    let mut admin = client(&site.database.url).await;
+    let mut set = async |password: &str, change| {
+        set_superuser_password(&mut admin, "root@example.com", password, change).await
+    };
+    let log_in = async |password: &str| {
+        let body = json!({ "identity": "root@example.com", "password": password });
+        site.post("_superusers/auth-with-password", None, body)
+            .await
+    };
+    let refused = set("correct horse", PasswordChange::Another).await;
+    assert!(matches!(refused, Err(SuperuserError::NoPassword(_))));
+    assert_eq!(log_in("correct horse").await.0, 400);
+    set("correct horse", PasswordChange::First).await.unwrap();
+    let refused = set("another horse", PasswordChange::First).await;
+    assert!(matches!(refused, Err(SuperuserError::HasPassword(_))));
+    assert_eq!(log_in("another horse").await.0, 400);
+    let (status, answer) = log_in("correct horse").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["record"]["email"], "root@example.com");
+    assert_eq!(answer["record"]["collectionName"], "_superusers");
+    let shown = answer["record"].to_string();
+    assert!(
+        !shown.contains("argon2") && !shown.contains("token_key"),
+        "{shown}"
+    );
+    let token = answer["token"].as_str().unwrap();
+    let refresh = async || {
+        let path = "_superusers/auth-refresh";
+        site.post(path, Some(token), Value::Null).await
+    };
+    let (status, answer) = refresh().await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["record"]["email"], "root@example.com");
+    set("another horse", PasswordChange::Another).await.unwrap();
+    assert_eq!(refresh().await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(log_in("correct horse").await.0, 400);
+    assert_eq!(log_in("another horse").await.0, StatusCode::OK);
+    site.run("delete from rowcast.superusers").await;
+    assert_eq!(log_in("another horse").await.0, 400);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 import { EventSource } from "eventsource";
 import PocketBase from "pocketbase";
 import { Issuer, newKey, tokenFor } from "./issuer.mjs";
-import { Database, PASSWORD, Server, eventually, inbox } from "./support.mjs";
+import { Database, PASSWORD, Server, createSuperuser, eventually, inbox } from "./support.mjs";
 
 // Node 20 has none of its own.
 globalThis.EventSource = EventSource;
@@ -108,6 +108,21 @@ test("who loses a role hears no more of what the role opened", async () => {
   assert.deepEqual(ofPlans.seen, []);
   await database.sql(`insert into rowcast.casbin_rule (ptype, v0, v1) values ${role}; insert into ${plans} values ('p3', 'x')`);
   assert.deepEqual(ids(await ofPlans.take()), ["p3"]);
+});
+
+test("a superuser logs in by password and sees locked collections", async () => {
+  const { plans } = await database.site();
+  await createSuperuser("root@example.com", PASSWORD);
+  const client = connect();
+  await assert.rejects(client.collection("_superusers").authWithPassword("root@example.com", "wrong"), { status: 400 });
+  const { record } = await client.collection("_superusers").authWithPassword("root@example.com", PASSWORD);
+  assert.deepEqual([record.email, record.collectionName, client.authStore.isSuperuser], ["root@example.com", "_superusers", true]);
+  const seen = inbox();
+  await client.collection(plans).subscribe("*", seen);
+  await client.collection("_superusers").authRefresh();
+  await client.collection(plans).subscribe("p1", inbox());
+  await database.sql(`insert into ${plans} values ('p1', 'x')`);
+  assert.deepEqual(ids(await seen.take()), ["p1"]);
 });
 
 test("an app with keys of its own needs no auth collection: own rows, roles, and rotated keys", async (t) => {

@@ -119,6 +119,13 @@ export async function superuserToken(email) {
   return stdout.trim();
 }
 
+/** Makes a superuser that logs in by password, from the command line as a user would. */
+export async function createSuperuser(email, password) {
+  const running = promisify(execFile)(BINARY, ["superuser", "create", email], { env: environment() });
+  running.child.stdin.end(`${password}\n`);
+  await running;
+}
+
 /** The database as the user's own application sees it. */
 export class Database {
   #client = new pg.Client({ connectionString: DATABASE_URL });
