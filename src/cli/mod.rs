@@ -138,7 +138,7 @@ async fn run_demo(arguments: demo::DemoArgs, options: ConfigOptions) -> Result<(
     serve::start_logging(&config)?;
     let play = async |stage: demo::Stage| {
         let options = serve::app_options(&config, stage.database);
-        serve::run(options, stage.listener, stage.shutdown).await
+        Box::pin(serve::run(options, stage.listener, stage.shutdown)).await
     };
     Box::pin(demo::run(arguments, Shutdown::new(), play)).await?;
     Ok(())

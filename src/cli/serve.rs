@@ -63,7 +63,7 @@ impl Serve {
         let listener = bind(config.listen).await?;
         prepare(&database, &config).await?;
         let options = app_options(&config, config.database.clone());
-        run(options, listener, Shutdown::new()).await
+        Box::pin(run(options, listener, Shutdown::new())).await
     }
 }
 

@@ -19,8 +19,9 @@ Examples:
   TOKEN=$(rowcast token --superuser ci@example.com --expires-in 1h)
   curl -H \"Authorization: $TOKEN\" …
 
-The token stands alone on standard output; remarks go to standard error. A superuser of this email is
-created if there is none; a record must exist. To make all tokens of a superuser invalid:
+The token stands alone on standard output; remarks go to standard error. A superuser of
+this email is created if there is none; a record must exist. To make all tokens of a superuser
+invalid:
   update rowcast.superusers set token_key = md5(random()::text) where email = '…';
 A record's tokens end with its password, its email or its token key.";
 
