@@ -73,7 +73,7 @@ enum Command {
     #[cfg(feature = "embedded")]
     Demo(demo::DemoArgs),
     Migrate(migrate::Migrate),
-    Attach(attach::Attach),
+    Attach(Box<attach::Attach>),
     Detach(detach::Detach),
     Collections(collections::Collections),
     Rule(rule::Rule),
