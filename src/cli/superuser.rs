@@ -13,10 +13,10 @@ const EXAMPLES: &str = "\
 Examples:
   rowcast superuser create admin@example.com                  # asks for the password
   pass show rowcast | rowcast superuser create admin@example.com
-  rowcast superuser password admin@example.com                # another one; tokens from before end
+  rowcast superuser password admin@example.com                # another; earlier tokens end
 
-Then PocketBase's SDKs log in: pb.collection('_superusers').authWithPassword(email, password).
-A superuser without a password has tokens alone: rowcast token --superuser EMAIL. To remove one:
+PocketBase's SDKs log in: pb.collection('_superusers').authWithPassword(email, password).
+Without a password there are tokens: rowcast token --superuser EMAIL. To remove one:
   delete from rowcast.superusers where email = '…';";
 
 /// Passwords are longer than this, as PocketBase asks for too, and no longer than a login takes.
