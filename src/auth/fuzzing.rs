@@ -63,7 +63,7 @@ fn check_foreign(proof: &ForeignProof, claims: &Map<String, Value>) {
 
 fn foreign_proof(token: &str) -> Option<ForeignProof> {
     let options = ForeignOptions {
-        algorithm: ForeignAlgorithm::Hs256,
+        algorithm: Some(ForeignAlgorithm::Hs256),
         secret: Some(KEY.to_owned()),
         issuer: vec![ISSUER.to_owned()],
         ..ForeignOptions::default()
