@@ -7,6 +7,7 @@
 
 mod collection;
 mod field_kind;
+mod link;
 mod load;
 mod record_order;
 mod relations;
@@ -18,6 +19,7 @@ pub use collection::{
     AuthSettings, Collection, CollectionKey, ColumnType, Field, FieldKind, Relation, Rule, Rules,
     TableName, TypeClass,
 };
+pub use link::Link;
 pub use load::{LoadError, load, read};
 pub use record_order::{RecordKey, RecordOrder};
 

@@ -9,6 +9,7 @@ mod complaints;
 mod earlier;
 mod gather;
 mod group;
+mod keys;
 mod library;
 mod past;
 mod session;
@@ -16,6 +17,7 @@ mod shelf;
 mod statement;
 mod want;
 
+pub use keys::{is_value_of, keys_in};
 pub use library::{FetchError, Library, Reading};
 pub use session::DatabaseLibrary;
 pub use shelf::{Absent, Found, Shelf};

@@ -7,13 +7,7 @@ use super::path::{Modifier, Step, split_modifier};
 use super::predicate::RuleUse;
 use super::program::{FieldRef, Home, Join, Reach, Rows, Source};
 use super::resolve::{NOT_FIELDS, unknown_macro};
-use crate::catalog::{Catalog, Collection, FieldKind};
-
-/// Relations in one path, as in PocketBase.
-const RELATIONS_MAX: usize = 6;
-
-/// Declared names that stand for paths with declared names in them, and so on.
-const ALIASES_MAX: usize = 8;
+use crate::catalog::{Catalog, Collection, FieldKind, Link};
 
 /// Where a path has come to.
 #[derive(Debug, Clone, Copy)]
@@ -101,8 +95,8 @@ impl<'c> Paths<'c, '_> {
         written: &str,
         rest: &[&str],
     ) -> Result<Source, Problem> {
-        if spot.aliases >= ALIASES_MAX {
-            return Err(Problem::TooManyRelations(RELATIONS_MAX));
+        if spot.aliases >= Catalog::ALIASES_MAX {
+            return Err(Problem::TooManyRelations(Catalog::RELATIONS_MAX));
         }
         let spot = Spot {
             aliases: spot.aliases + 1,
@@ -119,14 +113,18 @@ impl<'c> Paths<'c, '_> {
         field: FieldRef,
         rest: &[&str],
     ) -> Result<Source, Problem> {
-        let no_path = || Problem::NoPath {
-            name: field.name.to_string(),
+        let link = self.catalog.relation(spot.collection, field.index);
+        let Some(Link {
+            collection: target,
+            to,
+            single,
+            ..
+        }) = link
+        else {
+            return Err(Problem::NoPath {
+                name: field.name.to_string(),
+            });
         };
-        let relation = spot.collection.fields[field.index].relation.as_ref();
-        let relation = relation.ok_or_else(no_path)?;
-        let target = self.catalog.get(relation.collection).ok_or_else(no_path)?;
-        let to = target.field(&relation.field).ok_or_else(no_path)?;
-        let single = !matches!(field.kind, FieldKind::Array(_));
         if single && rest == ["id"] && target.key_fields == [to] {
             return Ok(Source::Key(spot.home, field));
         }
@@ -154,7 +152,7 @@ impl<'c> Paths<'c, '_> {
         let reach = Reach::Keys {
             home: spot.home,
             from: field_ref(spot.collection, found.from),
-            to: found.field,
+            to: found.to,
         };
         let next = self.join(found.collection, reach, found.single, spot.hops + 1)?;
         Ok(Some(Spot {
@@ -170,8 +168,8 @@ impl<'c> Paths<'c, '_> {
         single: bool,
         hops: usize,
     ) -> Result<Spot<'c>, Problem> {
-        if hops > RELATIONS_MAX {
-            return Err(Problem::TooManyRelations(RELATIONS_MAX));
+        if hops > Catalog::RELATIONS_MAX {
+            return Err(Problem::TooManyRelations(Catalog::RELATIONS_MAX));
         }
         let rows = Rows {
             collection: Arc::clone(collection),
@@ -240,36 +238,16 @@ pub(super) fn join_of(join: Join, joins: &mut Vec<Join>) -> usize {
     })
 }
 
-/// A relation the other way round.
-struct BackRelation<'c> {
-    collection: &'c Arc<Collection>,
-    /// Its field that points here.
-    field: usize,
-    /// Our field that it points to.
-    from: usize,
-    /// Whether one record at most points to each of ours.
-    single: bool,
-}
-
-/// What `COLLECTION_via_FIELD` means. Both names may contain `_via_` themselves.
+/// What `COLLECTION_via_FIELD` means to whoever wrote it.
 fn back_relation<'c>(
     catalog: &'c Catalog,
     collection: &Collection,
     name: &str,
     usage: RuleUse,
-) -> Option<BackRelation<'c>> {
-    name.match_indices("_via_").find_map(|(at, via)| {
-        let other = catalog.find(&name[..at])?;
-        let field = find(other, &name[at + via.len()..], usage).ok()?;
-        let pointing = &other.fields[field.index];
-        let relation = pointing.relation.as_ref()?;
-        let is_ours = relation.collection == collection.key;
-        Some(BackRelation {
-            collection: other,
-            field: field.index,
-            from: collection.field(&relation.field).filter(|_| is_ours)?,
-            single: pointing.unique && !pointing.is_list(),
-        })
+) -> Option<Link<'c>> {
+    catalog.back_relations(collection, name).find(|link| {
+        let pointing = &link.collection.fields[link.to].name;
+        find(link.collection, pointing, usage).is_ok()
     })
 }
 

@@ -10,8 +10,8 @@ use super::evaluate::{Evaluation, Item};
 use super::predicate::{Row, Undecidable};
 use super::program::{FieldRef, Home, Reach, Rows};
 use super::value::Value;
-use crate::catalog::{Collection, Field, FieldKind, TypeClass};
-use crate::related::{Absent, ROWS_MAX, RelatedRow, Want};
+use crate::catalog::{Collection, FieldKind, TypeClass};
+use crate::related::{Absent, ROWS_MAX, RelatedRow, Want, is_value_of, keys_in};
 
 /// Whose values are read.
 #[derive(Debug, Clone, Copy)]
@@ -155,44 +155,6 @@ impl<'e> Evaluation<'e> {
             deleted_by: self.row.deleted_by,
         })
     }
-}
-
-/// The keys in a value: that of a scalar, those of a list.
-fn keys_in(value: &Json) -> Vec<Option<Arc<str>>> {
-    match value {
-        Json::Null => Vec::new(),
-        Json::Array(items) => items.iter().map(key_in).collect(),
-        scalar => vec![key_in(scalar)],
-    }
-}
-
-fn key_in(value: &Json) -> Option<Arc<str>> {
-    match value {
-        Json::String(text) => Some(text.as_str().into()),
-        // Whole numbers keep their digits.
-        Json::Number(number) => Some(number.to_string().into()),
-        Json::Bool(flag) => Some(if *flag { "true" } else { "false" }.into()),
-        Json::Null | Json::Array(_) | Json::Object(_) => None,
-    }
-}
-
-/// Whether a text is one that a column can hold, so that the database can be asked for it.
-fn is_value_of(field: &Field, text: &str) -> bool {
-    match field.column_type.class {
-        TypeClass::Integer => text.parse::<i64>().is_ok(),
-        TypeClass::Uuid => is_uuid(text),
-        TypeClass::Text => !text.contains('\0'),
-        // It comes from a foreign key, so the database wrote it itself.
-        TypeClass::Other => true,
-    }
-}
-
-fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 /// What rows can be asked for, if a field of theirs shall equal a value by `?=`.
