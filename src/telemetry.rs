@@ -46,6 +46,8 @@ pub struct Metrics {
     pub rejections: Family<ReasonLabel, Counter>,
     /// Denials because a rule could not be decided, by reason.
     pub rule_errors: Family<ReasonLabel, Counter>,
+    /// Names left out of records' `expand`, by reason.
+    pub expand_missing: Family<ReasonLabel, Counter>,
     /// Lookups of rows of other collections, by outcome.
     pub related_fetches: Family<OutcomeLabel, Counter>,
     /// How long such lookups take, in seconds: all at once that a batch of changes needs.
@@ -92,6 +94,7 @@ impl Metrics {
             disconnects: Family::default(),
             rejections: Family::default(),
             rule_errors: Family::default(),
+            expand_missing: Family::default(),
             related_fetches: Family::default(),
             related_fetch_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 9)),
             broken_rules: Gauge::default(),
@@ -144,6 +147,11 @@ impl Metrics {
             "rule_errors",
             "Denials because a rule could not be decided",
             m.rule_errors.clone(),
+        );
+        registry.register(
+            "expand_missing",
+            "Names left out of expand because the records could not be had or were too many",
+            m.expand_missing.clone(),
         );
         registry.register(
             "related_fetches",

@@ -1,12 +1,13 @@
-//! An event's data: encoded once per visibility, and picked from once per list of fields.
+//! An event's data: encoded once per visibility and expansion, and picked from once per list of fields.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::expand::{ExpansionId, Expansions};
 use crate::event::ChangeEvent;
-use crate::record::{Picker, Visibility, encode_change, pick_change};
+use crate::record::{Picker, Visibility, encode_change, encode_expanded, pick_change};
 
 /// Lists of fields whose picks are kept while one event is delivered; those of further lists are
 /// made anew for every subscription text.
@@ -15,17 +16,30 @@ const PICKS_MAX: usize = 1024;
 /// An event's data, made when somebody first needs it.
 pub(super) struct Encoded<'e> {
     pub event: &'e ChangeEvent,
+    pub expansions: Expansions<'e>,
     whole: [OnceCell<Vec<u8>>; 3],
+    expanded: RefCell<ByExpansion<Rc<[u8]>>>,
     picks: RefCell<Picks>,
 }
 
+/// What there is for each expansion.
+pub(super) type ByExpansion<T> = HashMap<(Visibility, ExpansionId), T>;
+
 /// By the text of the list.
-type Picks = HashMap<(Arc<str>, Visibility), Rc<[u8]>>;
+type Picks = HashMap<(Arc<str>, Shown), Rc<[u8]>>;
+
+/// What somebody is shown of an event who sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shown {
+    pub visibility: Visibility,
+    /// `None` for a record without `expand`.
+    pub expansion: Option<ExpansionId>,
+}
 
 /// The data for one subscription text.
 pub(super) enum Data<'d> {
     Whole(&'d [u8]),
-    Picked(Rc<[u8]>),
+    Shared(Rc<[u8]>),
 }
 
 impl std::ops::Deref for Data<'_> {
@@ -34,7 +48,7 @@ impl std::ops::Deref for Data<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Whole(data) => data,
-            Self::Picked(data) => data,
+            Self::Shared(data) => data,
         }
     }
 }
@@ -43,27 +57,48 @@ impl<'e> Encoded<'e> {
     pub(super) fn new(event: &'e ChangeEvent) -> Self {
         Self {
             event,
+            expansions: Expansions::default(),
             whole: Default::default(),
+            expanded: RefCell::default(),
             picks: RefCell::default(),
         }
     }
 
-    /// What somebody of this visibility is sent who wants what `picker` says, or all.
-    pub(super) fn data(&self, visibility: Visibility, picker: Option<&Picker>) -> Data<'_> {
-        let whole = self.whole(visibility);
+    /// What somebody is sent who is shown this and wants what `picker` says, or all.
+    pub(super) fn data(&self, shown: Shown, picker: Option<&Picker>) -> Data<'_> {
         let Some(picker) = picker else {
-            return Data::Whole(whole);
+            return self.all(shown);
         };
         let mut picks = self.picks.borrow_mut();
-        let key = (Arc::clone(picker.text()), visibility);
+        let key = (Arc::clone(picker.text()), shown);
         if let Some(picked) = picks.get(&key) {
-            return Data::Picked(Rc::clone(picked));
+            return Data::Shared(Rc::clone(picked));
         }
-        let picked: Rc<[u8]> = pick_change(whole, self.event.action, picker).into();
+        let picked: Rc<[u8]> = pick_change(&self.all(shown), self.event.action, picker).into();
         if picks.len() < PICKS_MAX {
             picks.insert(key, Rc::clone(&picked));
         }
-        Data::Picked(picked)
+        Data::Shared(picked)
+    }
+
+    fn all(&self, shown: Shown) -> Data<'_> {
+        let Shown {
+            visibility,
+            expansion,
+        } = shown;
+        match expansion {
+            None => Data::Whole(self.whole(visibility)),
+            Some(expansion) => Data::Shared(self.expanded(visibility, expansion)),
+        }
+    }
+
+    fn expanded(&self, visibility: Visibility, expansion: ExpansionId) -> Rc<[u8]> {
+        let mut expanded = self.expanded.borrow_mut();
+        let data = expanded.entry((visibility, expansion)).or_insert_with(|| {
+            let encode = |expansion: &_| encode_expanded(self.event, visibility, expansion);
+            self.expansions.with(expansion, encode).into()
+        });
+        Rc::clone(data)
     }
 
     fn whole(&self, visibility: Visibility) -> &[u8] {
@@ -82,6 +117,11 @@ mod tests {
     use super::*;
     use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
     use crate::event::{Action, RecordId, RowImage};
+
+    const PLAIN: Shown = Shown {
+        visibility: Visibility::Plain,
+        expansion: None,
+    };
 
     fn event() -> ChangeEvent {
         let fields = vec![Field::new("title", FieldKind::Text)];
@@ -105,8 +145,8 @@ mod tests {
         let event = event();
         let encoded = Encoded::new(&event);
         let (one, other) = (picker("title"), picker("title"));
-        let data = |picker: &Option<Picker>| encoded.data(Visibility::Plain, picker.as_ref());
-        let (Data::Picked(first), Data::Picked(second)) = (data(&one), data(&other)) else {
+        let data = |picker: &Option<Picker>| encoded.data(PLAIN, picker.as_ref());
+        let (Data::Shared(first), Data::Shared(second)) = (data(&one), data(&other)) else {
             panic!("both ask for some fields");
         };
         assert!(Rc::ptr_eq(&first, &second));
@@ -120,7 +160,7 @@ mod tests {
         let encoded = Encoded::new(&event);
         for n in 0..=PICKS_MAX {
             let picker = picker(&format!("title,x{n}"));
-            let data = encoded.data(Visibility::Full, picker.as_ref());
+            let data = encoded.data(PLAIN, picker.as_ref());
             assert_eq!(*data, *br#"{"record":{"title":"T"},"action":"create"}"#);
         }
         assert_eq!(encoded.picks.borrow().len(), PICKS_MAX);

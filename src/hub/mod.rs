@@ -7,9 +7,11 @@
 
 mod access;
 mod encoded;
+mod expand;
 #[cfg(test)]
 pub(crate) mod fake;
 mod filter;
+mod frames;
 mod handle;
 mod login_judge;
 mod lookups;

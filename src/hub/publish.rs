@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::HubOptions;
 use super::access::{Access, ListGates, filter_member_of};
-use super::encoded::Encoded;
+use super::encoded::{Encoded, Shown};
+use super::expand::GroupExpand;
+use super::frames::Frames;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use super::tally::Tally;
 use crate::auth::{AuthRecord, Principal};
@@ -49,7 +51,7 @@ pub(super) enum Pass<'a> {
 
 impl Delivery<'_> {
     /// Calls `send` for every subscriber and frame, in the order of the groups.
-    pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, &Frame)) {
+    pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
             FeedItem::Catalog(_) | FeedItem::KeysChanged(_) => {}
@@ -57,7 +59,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn change(&self, event: &ChangeEvent, send: &mut impl FnMut(SubscriberKey, &Frame)) {
+    fn change<'e>(&'e self, event: &'e ChangeEvent, send: &mut impl FnMut(SubscriberKey, Frame)) {
         let encoded = Encoded::new(event);
         visit_topics(&event.collection, &event.id, |topic, guard| {
             self.to_topic(topic, guard, &encoded, send);
@@ -67,12 +69,12 @@ impl Delivery<'_> {
         }
     }
 
-    fn to_topic(
-        &self,
+    fn to_topic<'e>(
+        &'e self,
         topic: &str,
         guard: Guard,
-        encoded: &Encoded<'_>,
-        send: &mut impl FnMut(SubscriberKey, &Frame),
+        encoded: &Encoded<'e>,
+        send: &mut impl FnMut(SubscriberKey, Frame),
     ) {
         let event = encoded.event;
         let id = event.position.as_ref().map(|Position(text)| &**text);
@@ -83,17 +85,17 @@ impl Delivery<'_> {
                 group,
                 guard,
                 guest: OnceCell::new(),
+                expand: GroupExpand::new(self, event, group, &encoded.expansions),
             };
-            let frames = [Visibility::Plain, Visibility::Own, Visibility::Full].map(|visibility| {
-                LazyCell::new(move || {
-                    let data = encoded.data(visibility, group.picker.as_ref());
-                    let frame = Frame::event(id, text, &data);
-                    if frame.is_none() {
-                        self.tally.unwritable_frame();
-                    }
-                    frame
-                })
-            });
+            let frame_of = |shown| {
+                let data = encoded.data(shown, group.picker.as_ref());
+                let frame = Frame::event(id, text, &data);
+                if frame.is_none() {
+                    self.tally.unwritable_frame();
+                }
+                frame
+            };
+            let frames = Frames::new(&frame_of);
             let resync = LazyCell::new(|| {
                 let data = encode_gap(&event.collection);
                 Frame::event(None, text, &data)
@@ -104,15 +106,13 @@ impl Delivery<'_> {
                 };
                 let frame = match (verdict.of(subscriber), self.pass) {
                     (_, Pass::LookAhead) | (Seen::Nothing, _) => continue,
-                    (Seen::Record(Visibility::Plain), _) => &*frames[0],
-                    (Seen::Record(Visibility::Own), _) => &*frames[1],
-                    (Seen::Record(Visibility::Full), _) => &*frames[2],
+                    (Seen::Record(shown), _) => frames.get(shown),
                     (Seen::Perhaps, Pass::Resync(resynced)) => {
                         let place = (key, Arc::clone(text), event.collection.key);
                         if !resynced.borrow_mut().insert(place) {
                             continue;
                         }
-                        &*resync
+                        (*resync).clone()
                     }
                     (Seen::Perhaps, Pass::Deliver) => continue,
                 };
@@ -123,8 +123,29 @@ impl Delivery<'_> {
         }
     }
 
+    /// What a subscriber sees of a record that it may see.
+    pub(super) fn visibility(
+        &self,
+        subscriber: &Subscriber,
+        row: Row<'_>,
+        request: &RequestContext<'_>,
+    ) -> Visibility {
+        let is_own = |record: &AuthRecord| record.is(&row.collection.id, &row.id.0);
+        let manages = || {
+            let Delivery { access, tally, .. } = self;
+            access.manages(&subscriber.member, row, request, tally)
+        };
+        match subscriber.principal() {
+            Principal::Superuser { .. } => Visibility::Full,
+            Principal::Record(record) if is_own(record) => Visibility::Own,
+            // Only auth collections keep anything back, so only of them it is asked.
+            _ if row.collection.auth.is_some() && manages() => Visibility::Own,
+            Principal::Guest | Principal::Record(_) => Visibility::Plain,
+        }
+    }
+
     /// Tells everybody who waits for records of a collection that some changes will not come.
-    fn gap(&self, gap: &Gap, send: &mut impl FnMut(SubscriberKey, &Frame)) {
+    fn gap(&self, gap: &Gap, send: &mut impl FnMut(SubscriberKey, Frame)) {
         let data = encode_gap(&gap.collection);
         for (topic, text, group) in self.registry.all_groups() {
             let guard = match guard_of(topic, &gap.collection) {
@@ -141,7 +162,7 @@ impl Delivery<'_> {
                     self.access.may_ever_pass(member, &gap.collection, guard)
                 };
                 if self.registry.get(key).is_some_and(concerns) {
-                    send(key, &frame);
+                    send(key, frame.clone());
                 }
             }
         }
@@ -149,19 +170,21 @@ impl Delivery<'_> {
 }
 
 /// What one group may see of one event.
-struct Verdict<'v> {
-    delivery: &'v Delivery<'v>,
-    event: &'v ChangeEvent,
-    group: &'v Group,
+struct Verdict<'v, 'e> {
+    delivery: &'e Delivery<'e>,
+    event: &'e ChangeEvent,
+    group: &'e Group,
     guard: Guard,
     /// All guests of a group see the same.
     guest: OnceCell<Passing>,
+    /// `None` unless the group asks for related records.
+    expand: Option<GroupExpand<'v, 'e>>,
 }
 
 /// What a subscriber may see of an event.
 enum Seen {
     Nothing,
-    Record(Visibility),
+    Record(Shown),
     /// Nobody knows, because rows are missing.
     Perhaps,
 }
@@ -173,7 +196,7 @@ enum Passing {
     Unknown,
 }
 
-impl Verdict<'_> {
+impl Verdict<'_, '_> {
     /// What a subscriber may see.
     fn of(&self, subscriber: &Subscriber) -> Seen {
         let passing = match &subscriber.auth {
@@ -181,7 +204,7 @@ impl Verdict<'_> {
             Some(_) => self.passing(subscriber),
         };
         match passing {
-            Passing::Yes => Seen::Record(self.visibility(subscriber)),
+            Passing::Yes => Seen::Record(self.shown(subscriber)),
             Passing::No => Seen::Nothing,
             Passing::Unknown => Seen::Perhaps,
         }
@@ -202,22 +225,13 @@ impl Verdict<'_> {
     }
 
     /// What it sees of a record that it may see.
-    fn visibility(&self, subscriber: &Subscriber) -> Visibility {
-        let event = self.event;
-        let is_own = |record: &AuthRecord| record.is(&event.collection.id, &event.id.0);
-        match subscriber.principal() {
-            Principal::Superuser { .. } => Visibility::Full,
-            Principal::Record(record) if is_own(record) => Visibility::Own,
-            // Only auth collections keep anything back, so only of them it is asked.
-            _ if event.collection.auth.is_some() && self.manages(subscriber) => Visibility::Own,
-            Principal::Guest | Principal::Record(_) => Visibility::Plain,
-        }
-    }
-
-    fn manages(&self, subscriber: &Subscriber) -> bool {
-        let Delivery { access, tally, .. } = self.delivery;
+    fn shown(&self, subscriber: &Subscriber) -> Shown {
         let (row, request) = (Row::shown(self.event), self.request(subscriber));
-        access.manages(&subscriber.member, row, &request, tally)
+        let expand = self.expand.as_ref();
+        Shown {
+            visibility: self.delivery.visibility(subscriber, row, &request),
+            expansion: expand.and_then(|expand| expand.of(subscriber, request)),
+        }
     }
 
     fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {

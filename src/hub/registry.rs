@@ -17,7 +17,7 @@ use crate::frame::Frame;
 use crate::policy::Member;
 use crate::record::Picker;
 use crate::rules::AuthValues;
-use crate::topic::{Options, Subscription};
+use crate::topic::{Expand, Options, Subscription};
 
 /// A subscriber's place in the registry; given anew after it left.
 pub(super) type SubscriberKey = usize;
@@ -56,6 +56,8 @@ pub(super) struct Group {
     pub filter: Filter,
     /// What is wanted of a record; `None` for all of it.
     pub picker: Option<Picker>,
+    /// What is wanted of the records that are related to a record.
+    pub expand: Option<Expand>,
 }
 
 /// All subscribers and their subscriptions.
@@ -154,6 +156,7 @@ impl Registry {
                 .or_insert_with(|| Group {
                     options: subscription.options().clone(),
                     picker: picker_of(subscription.options()),
+                    expand: expand_of(subscription.options()),
                     ..Group::default()
                 });
             if group.members.insert(key) {
@@ -260,6 +263,11 @@ impl Registry {
 fn picker_of(options: &Options) -> Option<Picker> {
     let fields = options.query.get("fields")?;
     Picker::parse(fields).ok().flatten()
+}
+
+/// Which related records are wanted. A list that is too long asks for none.
+fn expand_of(options: &Options) -> Option<Expand> {
+    Expand::parse(options.query.get("expand")?).ok().flatten()
 }
 
 /// Under which collection id and record id a principal is found.

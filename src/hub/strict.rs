@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
 use super::access::{Access, member_of};
+use super::expand::first_mistake;
 use super::handle::{SetTopics, SetTopicsError};
 use super::unfit::{Unfit, Unfitting};
 use crate::auth::Principal;
@@ -13,7 +14,7 @@ use crate::catalog::{Catalog, Collection};
 use crate::policy::Member;
 use crate::record::Picker;
 use crate::rules::{Predicate, Scope, nearest};
-use crate::topic::{Guard, Subscription, WILDCARD, guard_of};
+use crate::topic::{Expand, Guard, Subscription, WILDCARD, guard_of};
 
 /// Reasons given for one request. Further subscriptions are not looked at.
 const UNFIT_MAX: usize = 20;
@@ -112,8 +113,9 @@ impl<'c> Check<'c> {
         if !self.access.may_ever_pass(&self.member, collection, guard) {
             return Err(Unfit::Locked { guard });
         }
-        self.options(subscription)?;
-        self.filter(subscription, collection)
+        let expand = self.options(subscription)?;
+        self.filter(subscription, collection)?;
+        expand.map_or(Ok(()), |expand| self.expand(&expand, collection))
     }
 
     /// The topic of all collections: a filter must be good for one of them.
@@ -180,14 +182,34 @@ impl<'c> Check<'c> {
         guards.any(|&guard| self.access.may_ever_pass(&self.member, collection, guard))
     }
 
-    /// The options as far as they are about no collection.
-    fn options(&self, subscription: &Subscription) -> Result<(), Unfit> {
+    /// The options as far as they are about no collection; returns the only one that has to be read for
+    /// the rest.
+    fn options(&self, subscription: &Subscription) -> Result<Option<Expand>, Unfit> {
         subscription.check_options()?;
-        let fields = subscription.options().query.get("fields");
-        if let Some(fields) = fields {
+        let query = &subscription.options().query;
+        if let Some(fields) = query.get("fields") {
             Picker::parse(fields)?;
         }
-        Ok(())
+        let expand = query.get("expand").map(|expand| Expand::parse(expand));
+        Ok(expand.transpose()?.flatten())
+    }
+
+    /// Every path must lead to records, of collections that are not locked.
+    fn expand(&self, expand: &Expand, collection: &Collection) -> Result<(), Unfit> {
+        let opens = |collection: &Collection| self.sees(collection, &[Guard::View]);
+        let Some(path) = first_mistake(self.catalog, collection, expand, self.superuser, &opens)
+        else {
+            return Ok(());
+        };
+        let relations = collection.fields.iter().filter(|field| {
+            let relation = field.relation.as_ref();
+            let target = relation.and_then(|relation| self.catalog.get(relation.collection));
+            (self.superuser || !field.hidden) && target.is_some_and(|target| opens(target))
+        });
+        Err(Unfit::Expand {
+            nearest: nearest(&path, relations.map(|field| &*field.name)),
+            path: shortened(&path),
+        })
     }
 
     fn filter(&self, subscription: &Subscription, collection: &Collection) -> Result<(), Unfit> {

@@ -9,17 +9,19 @@ use crate::telemetry::Metrics;
 pub(super) struct Tally {
     /// By reason; the reasons are few.
     rule_errors: RefCell<Vec<(&'static str, u64)>>,
+    expand_missing: RefCell<Vec<(&'static str, u64)>>,
     unwritable_frames: Cell<u64>,
 }
 
 impl Tally {
     /// A rule could not be decided.
     pub(super) fn rule_error(&self, reason: &'static str) {
-        let mut counts = self.rule_errors.borrow_mut();
-        match counts.iter_mut().find(|(counted, _)| *counted == reason) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((reason, 1)),
-        }
+        count(&mut self.rule_errors.borrow_mut(), reason);
+    }
+
+    /// Related records were left out.
+    pub(super) fn expand_missing(&self, reason: &'static str) {
+        count(&mut self.expand_missing.borrow_mut(), reason);
     }
 
     /// A frame would have broken a stream.
@@ -30,6 +32,7 @@ impl Tally {
     /// Forgets what was counted.
     pub(super) fn clear(&self) {
         self.rule_errors.borrow_mut().clear();
+        self.expand_missing.borrow_mut().clear();
         self.unwritable_frames.set(0);
     }
 
@@ -38,8 +41,18 @@ impl Tally {
         for (reason, count) in self.rule_errors.borrow_mut().drain(..) {
             Metrics::count_by(&metrics.rule_errors, reason, count);
         }
+        for (reason, count) in self.expand_missing.borrow_mut().drain(..) {
+            Metrics::count_by(&metrics.expand_missing, reason, count);
+        }
         metrics
             .unwritable_frames
             .inc_by(self.unwritable_frames.take());
+    }
+}
+
+fn count(counts: &mut Vec<(&'static str, u64)>, reason: &'static str) {
+    match counts.iter_mut().find(|(counted, _)| *counted == reason) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((reason, 1)),
     }
 }

@@ -268,7 +268,7 @@ impl Hub {
         self.tally.clear();
         let mut outbox = std::mem::take(&mut self.outbox);
         let delivery = self.delivery(now, Pass::Deliver);
-        delivery.publish(item, |key, frame| outbox.push((key, frame.clone())));
+        delivery.publish(item, |key, frame| outbox.push((key, frame)));
         self.outbox = outbox;
     }
 
@@ -280,7 +280,7 @@ impl Hub {
         let resynced = self.lookups.resynced();
         let before = resynced.borrow().len();
         let delivery = self.delivery(now, Pass::Resync(resynced));
-        delivery.publish(item, |key, frame| outbox.push((key, frame.clone())));
+        delivery.publish(item, |key, frame| outbox.push((key, frame)));
         if resynced.borrow().len() > before {
             Metrics::count(&self.metrics.gaps, "related");
         }

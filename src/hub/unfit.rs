@@ -2,7 +2,7 @@
 
 use crate::record::FieldsError;
 use crate::rules::RuleError;
-use crate::topic::{Guard, OptionsError};
+use crate::topic::{ExpandError, Guard, OptionsError};
 
 /// A subscription that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,21 @@ pub enum Unfit {
     /// The option `fields` cannot be used.
     #[error("The list of fields cannot be used: {0}.")]
     Fields(#[from] FieldsError),
+    /// The option `expand` is too long.
+    #[error("The option expand cannot be used: {0}.")]
+    ExpandList(#[from] ExpandError),
+    /// A path of the option `expand` names nothing that could be followed.
+    #[error(
+        "The path {path} of expand leads to no records that you may see.{} Name relations, and \
+         COLLECTION_via_FIELD for those that point here.",
+        did_you_mean(.nearest)
+    )]
+    Expand {
+        /// The path, up to the name that leads nowhere.
+        path: String,
+        /// The relation of the record itself that was probably meant.
+        nearest: Option<String>,
+    },
 }
 
 impl Unfit {
@@ -76,6 +91,7 @@ impl Unfit {
             Self::Options(_) => "subscription_invalid_options",
             Self::Filter(_) => "subscription_invalid_filter",
             Self::Fields(_) => "subscription_invalid_fields",
+            Self::ExpandList(_) | Self::Expand { .. } => "subscription_invalid_expand",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The envelope and the record object.
 
 use super::Picker;
+use super::expansion::{Expansion, RelatedRecord};
 use super::text::write_string;
 use super::value::write_value;
 use crate::catalog::{Collection, RecordKey};
@@ -8,6 +9,9 @@ use crate::event::{Action, ChangeEvent, RowImage};
 
 /// What stands before the record.
 const OPENING: &[u8] = br#"{"record":"#;
+
+/// The member with related records.
+const EXPAND: &str = "expand";
 
 /// Which fields are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,14 +26,32 @@ pub enum Visibility {
 
 /// The data of a change: `{"record":{…},"action":"create"}` on one line.
 pub fn encode_change(event: &ChangeEvent, visibility: Visibility) -> Vec<u8> {
+    encode(event, visibility, None)
+}
+
+/// The same with related records in the record.
+pub fn encode_expanded(
+    event: &ChangeEvent,
+    visibility: Visibility,
+    expansion: &Expansion<'_>,
+) -> Vec<u8> {
+    encode(event, visibility, Some(expansion))
+}
+
+fn encode(
+    event: &ChangeEvent,
+    visibility: Visibility,
+    expansion: Option<&Expansion<'_>>,
+) -> Vec<u8> {
     let record = Record {
         collection: &event.collection,
         id: &event.id.0,
         image: event.shown(),
     };
-    let mut out = Vec::with_capacity(record.image.json().len() + 192);
+    let expanded = expansion.map_or(0, |expansion| 2 * expansion.image_bytes());
+    let mut out = Vec::with_capacity(record.image.json().len() + expanded + 192);
     out.extend_from_slice(OPENING);
-    record.write(&mut out, visibility);
+    record.write(&mut out, visibility, expansion);
     write_action(&mut out, event.action.as_str());
     out
 }
@@ -63,8 +85,25 @@ pub fn encode_record(
         id,
         image,
     };
-    record.write(&mut out, visibility);
+    record.write(&mut out, visibility, None);
     out
+}
+
+/// Writes a record that stands inside another one.
+pub(super) fn write_record(out: &mut Vec<u8>, record: &RelatedRecord<'_>) {
+    let RelatedRecord {
+        collection,
+        id,
+        image,
+        visibility,
+        expansion,
+    } = record;
+    let record = Record {
+        collection,
+        id,
+        image,
+    };
+    record.write(out, *visibility, expansion.as_ref());
 }
 
 /// The data of a gap in one collection: `{"record":{…},"action":"resync"}`, the record holding only
@@ -86,6 +125,15 @@ fn write_action(out: &mut Vec<u8>, action: &str) {
     out.extend_from_slice(br#""}"#);
 }
 
+/// Writes the name of a member of the object whose members begin at `start`.
+fn write_name(out: &mut Vec<u8>, start: usize, name: &str) {
+    if out.len() > start {
+        out.push(b',');
+    }
+    write_string(out, name);
+    out.push(b':');
+}
+
 /// One record, about to be written.
 struct Record<'e> {
     collection: &'e Collection,
@@ -94,19 +142,31 @@ struct Record<'e> {
 }
 
 impl Record<'_> {
-    fn write(&self, out: &mut Vec<u8>, visibility: Visibility) {
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        visibility: Visibility,
+        mut expansion: Option<&Expansion<'_>>,
+    ) {
         out.push(b'{');
-        let mut first = true;
+        let start = out.len();
         for &key in self.collection.record_keys() {
             if !self.shows(key, visibility) {
                 continue;
             }
-            if !std::mem::take(&mut first) {
-                out.push(b',');
+            let name = key.name(self.collection);
+            if name > EXPAND
+                && let Some(expansion) = expansion.take()
+            {
+                write_name(out, start, EXPAND);
+                expansion.write(out);
             }
-            write_string(out, key.name(self.collection));
-            out.push(b':');
+            write_name(out, start, name);
             self.write_member(out, key);
+        }
+        if let Some(expansion) = expansion {
+            write_name(out, start, EXPAND);
+            expansion.write(out);
         }
         out.push(b'}');
     }

@@ -7,11 +7,15 @@
 
 mod date;
 mod encode;
+mod expansion;
 mod number;
 mod picker;
 mod text;
 mod value;
 
-pub use encode::{Visibility, encode_change, encode_gap, encode_record, pick_change};
+pub use encode::{
+    Visibility, encode_change, encode_expanded, encode_gap, encode_record, pick_change,
+};
+pub use expansion::{Expansion, Related, RelatedRecord};
 pub use picker::{FieldsError, Picker};
 pub(crate) use value::write_value;

@@ -5,6 +5,7 @@
 //! *Gives* the topic to match, the options to apply, and the text to echo.
 //! *Never* refuses a text: what names no collection is a custom topic or never fires.
 
+mod expand;
 mod options;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::catalog::Collection;
 use crate::event::RecordId;
 
+pub use expand::{Expand, ExpandError};
 pub(crate) use options::has_whole_escapes;
 pub use options::{Options, OptionsError};
 

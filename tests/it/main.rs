@@ -22,6 +22,7 @@ mod db;
 mod demo;
 mod docs;
 mod embedded;
+mod expand;
 mod faults;
 mod harness;
 mod login;

@@ -234,3 +234,72 @@ fn not_more_reasons_are_given_than_anybody_reads() {
     let odd: Vec<_> = (0..UNFIT_MAX).map(|n| 2 * n + 1).collect();
     assert_eq!(places, odd);
 }
+
+/// `posts` points to `notes`, to itself, in a hidden field, and to what nobody may see.
+fn related() -> Arc<Catalog> {
+    let rules = [
+        ("posts", "list", ""),
+        ("posts", "view", ""),
+        ("notes", "view", ""),
+    ];
+    let policy = Arc::new(Policy::new(PolicyRows::for_everybody(&rules)));
+    let to = |name: &str, key: i32| Field {
+        relation: Some(crate::catalog::Relation {
+            collection: CollectionKey(key),
+            field: "id".into(),
+        }),
+        ..Field::new(name, FieldKind::Text)
+    };
+    let mut posts = collection(1, "posts", &policy);
+    let shown = [to("note", 2), to("parent", 1), to("vault", 3)];
+    posts.fields.extend(shown);
+    posts.fields.push(Field {
+        hidden: true,
+        ..to("hush", 2)
+    });
+    Arc::new(Catalog::new([
+        posts,
+        collection(2, "notes", &policy),
+        collection(3, "locked", &policy),
+    ]))
+}
+
+#[test]
+fn paths_of_expand_that_lead_nowhere_are_refused() {
+    let check = |expand: &str, principal: &Principal| {
+        let subscription = Subscription::parse(&query("posts/*", "expand", expand));
+        let checked = Check::new(&related(), true, principal).one(&subscription);
+        checked.map_err(|unfit| (unfit.code(), unfit.to_string()))
+    };
+    for (expand, path, nearest) in [
+        ("note", None, ""),
+        ("parent.note,posts_via_parent", None, ""),
+        ("", None, ""),
+        ("noet", Some("noet"), " Did you mean note?"),
+        ("note,parent.title", Some("parent.title"), ""),
+        ("vault", Some("vault"), ""),
+        ("parent.vault", Some("parent.vault"), ""),
+        ("hush", Some("hush"), ""),
+        ("notes_via_hush", Some("notes_via_hush"), ""),
+    ] {
+        let Some(path) = path else {
+            assert_eq!(check(expand, &Principal::Guest), Ok(()), "{expand}");
+            continue;
+        };
+        let (code, message) = check(expand, &Principal::Guest).expect_err(expand);
+        assert_eq!(code, "subscription_invalid_expand", "{expand}");
+        let beginning = format!(
+            "The path {path} of expand leads to no records that you may see.{nearest} Name"
+        );
+        assert!(message.starts_with(&beginning), "{message}");
+    }
+    for expand in ["vault", "hush", "parent.hush"] {
+        assert_eq!(check(expand, &root()), Ok(()), "{expand}");
+    }
+    let (code, message) = check(&["note"; 101].join(","), &root()).expect_err("too many");
+    assert_eq!(code, "subscription_invalid_expand");
+    assert_eq!(
+        message,
+        "The option expand cannot be used: there are more than 100 paths."
+    );
+}

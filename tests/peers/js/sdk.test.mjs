@@ -171,6 +171,28 @@ test("a topic with options is kept, and its event bears its name to the letter",
   );
 });
 
+test("expand brings related records and fields picks from them", async () => {
+  await database.sql(`create table authors (id text primary key, name text, secret text);
+    create table articles (id text primary key, title text, author text references authors);
+    create table comments (id text primary key, post text references articles, note text);
+    select rowcast.attach('authors', view_rule => '', hidden => array['secret']);
+    select rowcast.attach('articles', name => 'posts', list_rule => '', view_rule => '');
+    select rowcast.attach('comments', view_rule => 'note != "private"');
+    insert into authors values ('ann', 'Ann', 'hush')`);
+  const [all, picked] = [inbox(), inbox()];
+  const client = connect();
+  const expand = "author,comments_via_post";
+  await client.collection("posts").subscribe("*", all, { expand });
+  await client.collection("posts").subscribe("*", picked, { expand, fields: "id,expand.author.name" });
+  await database.sql(`begin; insert into articles values ('a', 'x', 'ann');
+    insert into comments values ('c', 'a', 'open'), ('d', 'a', 'private'); commit`);
+  const [{ record }] = await all.take();
+  assert.equal(record.expand.author.name, "Ann");
+  assert.equal("secret" in record.expand.author, false);
+  assert.deepEqual(record.expand.comments_via_post.map(({ id }) => id), ["c"]);
+  assert.deepEqual((await picked.take())[0].record, { id: "a", expand: { author: { name: "Ann" } } });
+});
+
 test("PB_CONNECT reaches its listener with the client id", async () => {
   const client = connect();
   const connected = inbox();
