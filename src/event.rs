@@ -1,12 +1,14 @@
 //! What happened: one committed change to one record, and where it stands in the log.
 
 mod image;
+mod snapshot;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
+pub use snapshot::{NotASnapshot, Snapshot, Xid};
 
 use crate::catalog::{Catalog, Collection};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::Xid;
+use crate::event::Xid;
 
 /// Where the reader is between awake and asleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::snapshot::{Snapshot, Xid};
+use crate::event::{Snapshot, Xid};
 
 /// Where a row stands within its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::LoadError;
 use crate::db::ConnectError;
 
-use super::snapshot::NotASnapshot;
+use crate::event::NotASnapshot;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SessionError {

@@ -16,7 +16,6 @@ mod reader;
 mod retention;
 mod run;
 mod session;
-mod snapshot;
 
 use std::time::Duration;
 

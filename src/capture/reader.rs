@@ -16,13 +16,13 @@ use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
 use super::nested::Nested;
-use super::snapshot::{Snapshot, Xid};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
     Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, parse_image,
     record_id,
 };
+use crate::event::{Snapshot, Xid};
 use crate::telemetry::Metrics;
 
 /// One row of the log.

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, RowStream, Statement};
 
 use super::error::SessionError;
-use super::snapshot::{Snapshot, Xid};
 use crate::db::{Database, DatabaseConnection};
+use crate::event::{Snapshot, Xid};
 
 const PREPARE_SESSION: &str = include_str!("../../sql/capture/prepare_session.sql");
 const LISTEN: &str = include_str!("../../sql/capture/listen.sql");

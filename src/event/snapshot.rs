@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 /// A transaction id with its epoch, as `xid8` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Xid(pub u64);
+pub struct Xid(pub u64);
 
 /// The transactions that had ended at some moment: all below `xmax` but those in progress.
 ///
 /// Its text is Postgres' own (`xmin:xmax:xip,xip`; "Functions and Operators", transaction ids).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub struct Snapshot {
     xmin: Xid,
     xmax: Xid,
     /// Sorted ascending; each at least `xmin` and below `xmax`.
@@ -21,26 +21,26 @@ pub(super) struct Snapshot {
 /// A text that is no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a snapshot of the form xmin:xmax:xip,…")]
-pub(super) struct NotASnapshot(String);
+pub struct NotASnapshot(String);
 
 impl Snapshot {
     /// The first transaction that had not begun to count.
-    pub(super) fn xmax(&self) -> Xid {
+    pub fn xmax(&self) -> Xid {
         self.xmax
     }
 
     /// The transactions below [`xmax`](Self::xmax) that had not ended.
-    pub(super) fn in_progress(&self) -> &[Xid] {
+    pub fn in_progress(&self) -> &[Xid] {
         &self.in_progress
     }
 
     /// Whether `xid` had ended, so that a reader at this snapshot has seen what it did.
-    pub(super) fn contains(&self, xid: Xid) -> bool {
+    pub fn contains(&self, xid: Xid) -> bool {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
     }
 
     /// Whether every transaction below `barrier` had ended.
-    pub(super) fn has_passed(&self, barrier: Xid) -> bool {
+    pub fn has_passed(&self, barrier: Xid) -> bool {
         self.xmin >= barrier
     }
 }
