@@ -1,6 +1,7 @@
 //! What happened: one committed change to one record, and where it stands in the log.
 
 mod image;
+mod position;
 mod snapshot;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
+pub use position::{NotAPosition, Position, Transaction};
 pub use snapshot::{NotASnapshot, Snapshot, Xid};
 
 use crate::catalog::{Catalog, Collection};
@@ -19,6 +21,9 @@ pub enum FeedItem {
     /// their collection as they were understood; this is for whoever wants to know the newest one
     /// before anything changes under it.
     Catalog(Arc<Catalog>),
+    /// Everything up to here has been delivered, whether or not it was of interest. Comes at the
+    /// start, and now and then when reads bring no change.
+    Passed(Position),
     /// A record changed.
     Change(Arc<ChangeEvent>),
     /// What somebody proves itself with has changed. Stands before the change itself, if that is
@@ -59,7 +64,7 @@ impl FeedItem {
     pub fn collection(&self) -> Option<&Arc<Collection>> {
         match self {
             Self::Change(event) => Some(&event.collection),
-            Self::Catalog(_) | Self::KeysChanged(_) => None,
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
             Self::Gap(gap) => Some(&gap.collection),
         }
     }
@@ -78,10 +83,13 @@ pub struct ChangeEvent {
     pub old: Option<RowImage>,
     /// The row after: present for [`Action::Create`] and [`Action::Update`].
     pub new: Option<RowImage>,
-    /// The transaction that did it, with epoch (`xid8`); `None` where nobody knows.
-    pub transaction: Option<u64>,
-    /// Set on the last change of a read of the log: everything up to here has been delivered.
+    /// The transaction that did it; `None` where nobody knows.
+    pub transaction: Option<Transaction>,
+    /// What has been delivered when this was: on the last change of a transaction, the transaction
+    /// too; on those before it, everything before the transaction. `None` where nobody knows.
     pub position: Option<Position>,
+    /// Whether it is the last change of its transaction.
+    pub ends_transaction: bool,
 }
 
 impl ChangeEvent {
@@ -166,19 +174,6 @@ impl RowImage {
     /// The whole JSON text.
     pub fn into_json(self) -> Box<str> {
         self.json
-    }
-}
-
-/// A place in the change log, understood by every node: the set of transactions delivered so far.
-///
-/// Opaque text for clients: `<epoch>:<xmin>:<xmax>:<xip,…>`. The epoch names one incarnation of the
-/// log on one timeline of one cluster; positions of different epochs are not comparable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position(pub Arc<str>);
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -204,5 +204,6 @@ fn change(
         new,
         transaction: None,
         position: None,
+        ends_transaction: false,
     }
 }

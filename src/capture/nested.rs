@@ -147,6 +147,7 @@ mod tests {
             new,
             transaction: None,
             position: None,
+            ends_transaction: false,
         }
     }
 

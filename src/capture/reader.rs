@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{FromSql, PgLsn, Type};
 use tokio_postgres::{Row as SqlRow, RowStream};
 
@@ -19,15 +19,20 @@ use super::nested::Nested;
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, parse_image,
-    record_id,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, Transaction,
+    parse_image, record_id,
 };
 use crate::event::{Snapshot, Xid};
 use crate::telemetry::Metrics;
 
+/// How often it is said how far reading has come when there are no changes to say it.
+const SAYING_INTERVAL: Duration = Duration::from_secs(5);
+
 /// One row of the log.
 struct LogRow {
     xid: Xid,
+    /// The place in the write-ahead log of the transaction's last row.
+    transaction_end: u64,
     place: Place,
     collection: CollectionKey,
     op: u8,
@@ -57,8 +62,10 @@ pub(super) struct Reader {
     /// Fields whose values do not look like their kind although the catalog is new: a type we do not
     /// know well, or rows from before an alteration. Loading the catalog again would not help.
     tolerated: HashSet<(CollectionKey, usize)>,
-    /// The last event, held back until it is known whether it ends the read.
+    /// The last event, held back until it is known whether it ends its transaction, or the read.
     held: Option<ChangeEvent>,
+    /// When it was last said how far reading has come.
+    said: Option<Instant>,
 }
 
 /// What is known of the stretch of rows being read: same transaction, same collection.
@@ -82,6 +89,7 @@ impl Reader {
             catalog_stale: true,
             tolerated: HashSet::new(),
             held: None,
+            said: None,
         }
     }
 
@@ -116,12 +124,15 @@ impl Reader {
         &mut self,
         rows: Pin<Box<RowStream>>,
         cursor: &mut Cursor,
-        epoch: &str,
+        epoch: &Arc<str>,
         deadline: Duration,
     ) -> Result<ReadOutcome, SessionError> {
         self.metrics.log_reads.inc();
+        let before = Arc::new(cursor.head().clone());
         let mut read = Read {
             outcome: ReadOutcome::default(),
+            before: Position::new(Arc::clone(epoch), before),
+            passed: None,
             head: None,
             transaction: None,
             stretch: None,
@@ -133,13 +144,13 @@ impl Reader {
         let result = self.take_all(rows, &mut read, cursor, deadline).await;
         if result.is_err() {
             // Complete as far as it goes; only whether it was the last is not known.
-            self.flush(None).await?;
+            self.flush().await?;
             result?;
         }
         let head = read.head.ok_or(SessionError::Closed)?;
-        let position = Position(format!("{epoch}:{head}").into());
-        self.flush(Some(position)).await?;
-        cursor.advance(head);
+        let position = Position::new(Arc::clone(epoch), Arc::clone(&head));
+        self.end_read(position).await?;
+        cursor.advance(Arc::unwrap_or_clone(head));
         if self.catalog_stale {
             self.load_catalog().await?;
         }
@@ -161,7 +172,11 @@ impl Reader {
             })?;
             match row.and_then(|row| row.map(|row| LogRow::from_sql(&row)).transpose()) {
                 Ok(Some(row)) => self.take(row, read, cursor).await?,
-                Ok(None) => return self.end_transaction(read, cursor).await,
+                Ok(None) => {
+                    self.end_transaction(read, cursor).await?;
+                    self.seal(read);
+                    return Ok(());
+                }
                 Err(source) => {
                     return Err(SessionError::Query {
                         doing: "read the change log",
@@ -179,11 +194,12 @@ impl Reader {
         cursor: &mut Cursor,
     ) -> Result<(), SessionError> {
         if row.op == b'S' {
-            read.head = Some(row.new.unwrap_or_default().parse()?);
+            read.head = Some(Arc::new(row.new.unwrap_or_default().parse()?));
             return Ok(());
         }
-        if read.transaction.is_some_and(|(xid, _)| xid != row.xid) {
+        if read.transaction.is_some_and(|(xid, ..)| xid != row.xid) {
             self.end_transaction(read, cursor).await?;
+            self.seal(read);
         }
         let first = read.first_place(&row);
         if cursor.has_delivered(row.xid, first, row.place) {
@@ -358,7 +374,8 @@ impl Reader {
         read: &mut Read,
     ) -> Result<(), SessionError> {
         for event in &mut events {
-            event.transaction = read.transaction.map(|(xid, _)| xid.0);
+            event.transaction = read.current();
+            event.position = Some(read.passed().clone());
         }
         let Some(first) = events.first() else {
             return Ok(());
@@ -528,11 +545,46 @@ impl Reader {
         Ok(())
     }
 
-    async fn flush(&mut self, position: Option<Position>) -> Result<(), SessionError> {
-        let mut last = self.held.take();
-        if let Some(last) = &mut last {
-            last.position = position;
+    /// A transaction has ended: the last of its changes says so.
+    fn seal(&mut self, read: &mut Read) {
+        let (Some(transaction), Some(head)) = (read.current(), &read.head) else {
+            return;
+        };
+        let passed = read.before.and_until(head, transaction);
+        if let Some(held) = &mut self.held
+            && held.transaction == Some(transaction)
+        {
+            held.position = Some(passed.clone());
+            held.ends_transaction = true;
         }
+        read.passed = Some(passed);
+    }
+
+    /// The read has ended, and says how far it has come.
+    async fn end_read(&mut self, position: Position) -> Result<(), SessionError> {
+        if let Some(held) = &mut self.held {
+            held.position = Some(position);
+            self.said = Some(Instant::now());
+            return self.flush().await;
+        }
+        let said = self
+            .said
+            .is_some_and(|said| said.elapsed() < SAYING_INTERVAL);
+        if said {
+            return Ok(());
+        }
+        self.say(position).await
+    }
+
+    /// Says how far reading has come.
+    pub(super) async fn say(&mut self, position: Position) -> Result<(), SessionError> {
+        self.said = Some(Instant::now());
+        let sent = self.feed.send(FeedItem::Passed(position)).await;
+        sent.map_err(|_| SessionError::FeedClosed)
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionError> {
+        let last = self.held.take();
         self.send(last).await
     }
 
@@ -541,7 +593,7 @@ impl Reader {
         collection: Arc<Collection>,
         reason: GapReason,
     ) -> Result<(), SessionError> {
-        self.flush(None).await?;
+        self.flush().await?;
         Metrics::count(&self.metrics.gaps, reason.as_str());
         let gap = FeedItem::Gap(Gap { collection, reason });
         // Waits when the hub is behind: the log keeps everything meanwhile.
@@ -578,9 +630,13 @@ fn withheld(read: &Read) -> GapReason {
 /// One read while it is under way.
 struct Read {
     outcome: ReadOutcome,
-    head: Option<Snapshot>,
-    /// The transaction being read and its first row.
-    transaction: Option<(Xid, Place)>,
+    /// What had been delivered when it began.
+    before: Position,
+    /// What has been delivered since, in whole transactions.
+    passed: Option<Position>,
+    head: Option<Arc<Snapshot>>,
+    /// The transaction being read, its first row and where its last one stands.
+    transaction: Option<(Xid, Place, u64)>,
     stretch: Option<Stretch>,
     /// The last row of the stretch before.
     ended: Option<(Xid, Place, Place)>,
@@ -593,12 +649,23 @@ struct Read {
 impl Read {
     fn first_place(&mut self, row: &LogRow) -> Place {
         match self.transaction {
-            Some((xid, first)) if xid == row.xid => first,
+            Some((xid, first, _)) if xid == row.xid => first,
             _ => {
-                self.transaction = Some((row.xid, row.place));
+                self.transaction = Some((row.xid, row.place, row.transaction_end));
                 row.place
             }
         }
+    }
+
+    /// The transaction being read.
+    fn current(&self) -> Option<Transaction> {
+        self.transaction
+            .map(|(Xid(xid), _, end)| Transaction { end, xid })
+    }
+
+    /// What has been delivered, in whole transactions.
+    fn passed(&self) -> &Position {
+        self.passed.as_ref().unwrap_or(&self.before)
     }
 }
 
@@ -606,9 +673,11 @@ impl LogRow {
     fn from_sql(row: &SqlRow) -> Result<Self, tokio_postgres::Error> {
         let xid: i64 = row.try_get("xid")?;
         let lsn: PgLsn = row.try_get("lsn")?;
+        let transaction_end: Option<PgLsn> = row.try_get("transaction_end")?;
         let op: i8 = row.try_get("op")?;
         Ok(Self {
             xid: Xid(xid.cast_unsigned()),
+            transaction_end: transaction_end.map_or(0, Into::into),
             place: Place {
                 lsn: lsn.into(),
                 n: row.try_get("n")?,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::sync::Arc;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use super::reader::{ReadOutcome, Reader};
 use super::session::Session;
 use super::{Bell, CaptureOptions};
 use crate::db::Database;
-use crate::event::{FeedItem, GapReason};
+use crate::event::{FeedItem, GapReason, Position};
 use crate::telemetry::{CaptureState, HealthReporter, Metrics};
 
 /// The task that reads the change log.
@@ -26,7 +27,7 @@ pub struct Capture {
     metrics: Metrics,
     reader: Reader,
     /// Where reading goes on, and in which epoch of the log.
-    progress: Option<(String, Cursor)>,
+    progress: Option<(Arc<str>, Cursor)>,
     /// The current session has been live; the next failure is a new one.
     was_live: bool,
 }
@@ -123,7 +124,7 @@ impl Capture {
     /// Goes on where the last session ended, or starts at the present.
     async fn find_place(&mut self, session: &Session) -> Result<(), SessionError> {
         match &mut self.progress {
-            Some((epoch, cursor)) if *epoch == session.epoch => {
+            Some((epoch, cursor)) if **epoch == session.epoch => {
                 cursor.rewind();
                 return Ok(());
             }
@@ -131,7 +132,12 @@ impl Capture {
             None => {}
         }
         let cursor = Cursor::new(session.current_snapshot().await?);
-        self.progress = Some((session.epoch.clone(), cursor));
+        let epoch: Arc<str> = session.epoch.as_str().into();
+        let head = Arc::new(cursor.head().clone());
+        self.reader
+            .say(Position::new(Arc::clone(&epoch), head))
+            .await?;
+        self.progress = Some((epoch, cursor));
         Ok(())
     }
 
@@ -168,7 +174,7 @@ impl Capture {
         let outcome = self.reader.read(rows, cursor, epoch, deadline).await?;
         if outcome.gap {
             session.reload_epoch().await?;
-            epoch.clone_from(&session.epoch);
+            *epoch = session.epoch.as_str().into();
         }
         self.was_live = true;
         Ok(outcome)

@@ -31,6 +31,7 @@ pub(super) fn check(row: &str) {
         new: Some(parsed.image),
         transaction: None,
         position: None,
+        ends_transaction: false,
     };
     for visibility in [Visibility::Plain, Visibility::Own, Visibility::Full] {
         check_encoded(&event, visibility, &parsed.odd_fields);

@@ -133,6 +133,7 @@ mod tests {
             new: Some(RowImage::new("\"T\"".into(), [Some(0..3)].into())),
             transaction: None,
             position: None,
+            ends_transaction: false,
         }
     }
 

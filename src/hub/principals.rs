@@ -133,6 +133,7 @@ impl Registry {
                 self.streams_of_all(&gap.collection.id)
             }
             FeedItem::Catalog(_)
+            | FeedItem::Passed(_)
             | FeedItem::Change(_)
             | FeedItem::KeysChanged(_)
             | FeedItem::Gap(_) => Vec::new(),
@@ -141,7 +142,7 @@ impl Registry {
 
     fn follow_record(&mut self, event: &ChangeEvent) {
         for key in self.streams_of(&event.collection.id, &event.id.0) {
-            if self.has_seen(key, event.transaction) {
+            if self.has_seen(key, event.transaction.map(|transaction| transaction.xid)) {
                 continue;
             }
             match (event.action, &event.new) {

@@ -54,7 +54,7 @@ impl Delivery<'_> {
     pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
-            FeedItem::Catalog(_) | FeedItem::KeysChanged(_) => {}
+            FeedItem::Catalog(_) | FeedItem::Passed(_) | FeedItem::KeysChanged(_) => {}
             FeedItem::Gap(gap) => self.gap(gap, &mut send),
         }
     }
@@ -77,7 +77,8 @@ impl Delivery<'_> {
         send: &mut impl FnMut(SubscriberKey, Frame),
     ) {
         let event = encoded.event;
-        let id = event.position.as_ref().map(|Position(text)| &**text);
+        let id = event.position.as_ref().map(Position::to_string);
+        let id = id.as_deref();
         for (text, group) in self.registry.groups(topic) {
             let verdict = Verdict {
                 delivery: self,

@@ -221,7 +221,7 @@ impl Hub {
                 self.shelf.clear();
             }
             FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
-            FeedItem::Change(_) | FeedItem::Gap(_) => {}
+            FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Gap(_) => {}
         }
         if self.lookups.overflows() {
             self.shelf.clear();

@@ -59,7 +59,10 @@ impl<'r> Row<'r> {
             collection: &event.collection,
             id: &event.id,
             image: event.shown(),
-            deleted_by: event.transaction.filter(|_| event.action == Action::Delete),
+            deleted_by: event
+                .transaction
+                .filter(|_| event.action == Action::Delete)
+                .map(|transaction| transaction.xid),
         }
     }
 }

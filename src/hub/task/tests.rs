@@ -123,6 +123,7 @@ async fn publish(ids: &[&str], failures: usize) -> (Vec<String>, Vec<String>) {
             new: Some(image.image),
             transaction: None,
             position: None,
+            ends_transaction: false,
         };
         items
             .try_send(FeedItem::Change(Arc::new(event)))

@@ -58,6 +58,7 @@ fn encode(fields: Vec<Field>, values: &[Option<&str>], visibility: Visibility) -
         new: Some(image(values)),
         transaction: None,
         position: None,
+        ends_transaction: false,
     };
     String::from_utf8(encode_change(&event, visibility)).expect("JSON is text")
 }
@@ -121,6 +122,7 @@ fn a_delete_shows_the_last_row_and_an_update_the_new_one() {
             new,
             transaction: None,
             position: None,
+            ends_transaction: false,
         };
         let line = encode_change(&event, Visibility::Plain);
         let expected = format!(

@@ -102,6 +102,7 @@ proptest! {
             new: Some(image(&values)),
             transaction: None,
             position: None,
+ ends_transaction: false,
         };
         for visibility in [Visibility::Plain, Visibility::Full] {
             let line = String::from_utf8(encode_change(&event, visibility)).expect("text");

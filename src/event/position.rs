@@ -1,0 +1,201 @@
+//! A place in the change log, understood by every node: the set of transactions delivered so far.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::snapshot::{Snapshot, Xid};
+
+/// Which transaction did something, and where it stands among those of one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Transaction {
+    /// Where the write-ahead log stood when its last statement ended: transactions that are read
+    /// together are handed on in this order.
+    pub end: u64,
+    /// Its id, with epoch (`xid8`).
+    pub xid: u64,
+}
+
+/// A set of transactions of one epoch of the log: all that a snapshot contains, and perhaps some of
+/// those that a later one contains.
+///
+/// Its text is opaque for clients: `<epoch>:<snapshot>` or `<epoch>:<snapshot>:<snapshot>:<end>.<xid>`, where
+/// a snapshot is Postgres' own text, `xmin:xmax:xip,…`. The epoch names one incarnation of the
+/// log on one timeline of one cluster; positions of different epochs are not comparable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    epoch: Arc<str>,
+    before: Arc<Snapshot>,
+    within: Option<Within>,
+}
+
+/// How far a read had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Within {
+    after: Arc<Snapshot>,
+    last: Transaction,
+}
+
+/// A text that is no position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no position in the change log")]
+pub struct NotAPosition;
+
+impl Position {
+    /// Bytes of a text that are looked at; a snapshot with hundreds of transactions in progress is shorter.
+    const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+    /// Everything that the snapshot contains.
+    pub fn new(epoch: Arc<str>, before: Arc<Snapshot>) -> Self {
+        Self {
+            epoch,
+            before,
+            within: None,
+        }
+    }
+
+    /// The same, and those that `after` contains beside, as far as they stand no later than `last`.
+    #[must_use]
+    pub fn and_until(&self, after: &Arc<Snapshot>, last: Transaction) -> Self {
+        let within = Some(Within {
+            after: Arc::clone(after),
+            last,
+        });
+        Self {
+            within,
+            ..self.clone()
+        }
+    }
+
+    /// The epoch in which it means something.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// What it contains for certain: reading from here leaves out nothing that it does not contain.
+    pub fn floor(&self) -> &Arc<Snapshot> {
+        &self.before
+    }
+
+    /// Whether what a transaction did has been delivered.
+    pub fn contains(&self, transaction: Transaction) -> bool {
+        let xid = Xid(transaction.xid);
+        self.before.contains(xid)
+            || self
+                .within
+                .as_ref()
+                .is_some_and(|within| within.after.contains(xid) && transaction <= within.last)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.before)?;
+        if let Some(Within { after, last }) = &self.within {
+            write!(f, ":{after}:{:x}.{}", last.end, last.xid)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Position {
+    type Err = NotAPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or(NotAPosition)
+    }
+}
+
+fn parse(text: &str) -> Option<Position> {
+    if text.len() > Position::TEXT_BYTES_MAX {
+        return None;
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let snapshot = |parts: &[&str]| parts.join(":").parse::<Snapshot>().ok().map(Arc::new);
+    let (epoch, before, rest) = match &parts[..] {
+        [epoch, rest @ ..] if !epoch.is_empty() && rest.len() >= 3 => {
+            (*epoch, snapshot(&rest[..3])?, &rest[3..])
+        }
+        _ => return None,
+    };
+    let position = Position::new(epoch.into(), before);
+    match rest {
+        [] => Some(position),
+        [after @ .., last] if after.len() == 3 => {
+            let (end, xid) = last.split_once('.')?;
+            let last = Transaction {
+                end: u64::from_str_radix(end, 16).ok()?,
+                xid: xid.parse().ok()?,
+            };
+            Some(position.and_until(&snapshot(after)?, last))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(end: u64, xid: u64) -> Transaction {
+        Transaction { end, xid }
+    }
+
+    #[test]
+    fn a_position_contains_what_was_delivered_and_nothing_else() {
+        let position: Position = "e1:10:20:10,14:10:30:14,25:a0.22"
+            .parse()
+            .expect("a position");
+        for (transaction, delivered) in [
+            (at(1, 9), true),
+            (at(1, 12), true),
+            // In progress at first and ended within the read, before and after where it broke off.
+            (at(0x90, 10), true),
+            (at(0xa1, 10), false),
+            (at(0x90, 14), false),
+            (at(0x90, 21), true),
+            (at(0xa0, 22), true),
+            (at(0xa0, 23), false),
+            (at(0xb0, 20), false),
+            (at(0x10, 25), false),
+            (at(0x10, 30), false),
+        ] {
+            assert_eq!(position.contains(transaction), delivered, "{transaction:?}");
+        }
+    }
+
+    #[test]
+    fn text_goes_round() {
+        for text in [
+            "e1:10:20:10,14",
+            "e1:20:20:",
+            "e1:10:20:10,14:10:30:14,25:a0.22",
+            "00000001abc:5:5::5:6::ffffffffffffffff.5",
+        ] {
+            let position: Position = text.parse().expect(text);
+            assert_eq!(position.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_positions() {
+        for text in [
+            "",
+            ":",
+            "e1",
+            "e1:",
+            "e1:10:20",
+            ":10:20:",
+            "e1:20:10:",
+            "e1:10:20::",
+            "e1:10:20::10:30:",
+            "e1:10:20::10:30::a0",
+            "e1:10:20::10:30::xy.1",
+            "e1:10:20::10:30::a0.1:",
+            "vTnZ0jQY3Q9nKc0bHqXwE8sRrUeA1mWd5LzPgFoB",
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(NotAPosition), "{text}");
+        }
+        assert!("1".repeat(20_000).parse::<Position>().is_err());
+    }
+}
