@@ -13,12 +13,14 @@ mod cursor;
 mod error;
 mod nested;
 mod reader;
+mod replay;
 mod retention;
 mod run;
 mod session;
 
 use std::time::Duration;
 
+pub use replay::Past;
 pub use retention::Retention;
 pub use run::Capture;
 

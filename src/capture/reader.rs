@@ -128,10 +128,36 @@ impl Reader {
         deadline: Duration,
     ) -> Result<ReadOutcome, SessionError> {
         self.metrics.log_reads.inc();
-        let before = Arc::new(cursor.head().clone());
+        let before = Position::new(Arc::clone(epoch), Arc::new(cursor.head().clone()));
+        self.read_from(rows, cursor, epoch, deadline, before).await
+    }
+
+    /// As [`read`](Self::read), for somebody who has seen what this position contains, the cursor's
+    /// head among it. Says at the end how far it came, whatever there was.
+    pub(super) async fn read_again(
+        &mut self,
+        rows: Pin<Box<RowStream>>,
+        cursor: &mut Cursor,
+        epoch: &Arc<str>,
+        deadline: Duration,
+        seen: Position,
+    ) -> Result<(), SessionError> {
+        self.read_from(rows, cursor, epoch, deadline, seen).await?;
+        let head = Arc::new(cursor.head().clone());
+        self.say(Position::new(Arc::clone(epoch), head)).await
+    }
+
+    async fn read_from(
+        &mut self,
+        rows: Pin<Box<RowStream>>,
+        cursor: &mut Cursor,
+        epoch: &Arc<str>,
+        deadline: Duration,
+        before: Position,
+    ) -> Result<ReadOutcome, SessionError> {
         let mut read = Read {
             outcome: ReadOutcome::default(),
-            before: Position::new(Arc::clone(epoch), before),
+            before,
             passed: None,
             head: None,
             transaction: None,
@@ -202,7 +228,10 @@ impl Reader {
             self.seal(read);
         }
         let first = read.first_place(&row);
-        if cursor.has_delivered(row.xid, first, row.place) {
+        let seen = read
+            .current()
+            .is_some_and(|current| read.before.contains(current));
+        if seen || cursor.has_delivered(row.xid, first, row.place) {
             return Ok(());
         }
         read.outcome.rows += 1;

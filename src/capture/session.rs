@@ -140,25 +140,7 @@ impl Session {
 
     /// Starts a read of everything that `head` does not contain.
     pub(super) async fn read(&self, head: &Snapshot) -> Result<Pin<Box<RowStream>>, SessionError> {
-        let xmax = head.xmax().0.to_string();
-        let in_progress: Vec<String> = head
-            .in_progress()
-            .iter()
-            .map(|xid| xid.0.to_string())
-            .collect();
-        let rows = self
-            .client
-            .query_raw::<_, &(dyn tokio_postgres::types::ToSql + Sync), _>(
-                &self.read_changes,
-                [&xmax as _, &in_progress as _],
-            );
-        let rows = within(self.answer_deadline, "answer a read of the log", async {
-            rows.await.map_err(|source| SessionError::Query {
-                doing: "read the change log",
-                source,
-            })
-        });
-        Ok(Box::pin(rows.await?))
+        start_read(&self.client, &self.read_changes, head, self.answer_deadline).await
     }
 
     /// Asks writers to ring. Returns what they will ring with, and the barrier below which writers
@@ -229,6 +211,69 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// What somebody who reads the past must know of the present.
+pub(super) struct Moment {
+    pub epoch: String,
+    pub snapshot: Snapshot,
+}
+
+impl Moment {
+    pub(super) async fn of(client: &Client, deadline: Duration) -> Result<Self, SessionError> {
+        let doing = "tell its snapshot and the log's epoch";
+        let failed = |source| SessionError::Query { doing, source };
+        let rows = async {
+            let session = client.query_one(SESSION, &[]).await?;
+            let current = client.query_one(CURRENT_SNAPSHOT, &[]).await?;
+            Ok((session.try_get("epoch")?, current.try_get("snapshot")?))
+        };
+        let (epoch, snapshot): (String, String) =
+            within(deadline, doing, async { rows.await.map_err(failed) }).await?;
+        Ok(Self {
+            epoch,
+            snapshot: snapshot.parse()?,
+        })
+    }
+}
+
+/// Starts a read of everything that `head` does not contain, on any connection.
+pub(super) async fn read_changes(
+    client: &Client,
+    head: &Snapshot,
+    deadline: Duration,
+) -> Result<Pin<Box<RowStream>>, SessionError> {
+    let doing = "prepare to read the change log";
+    let statement = within(deadline, doing, async {
+        let prepared = client.prepare(READ_CHANGES).await;
+        prepared.map_err(|source| SessionError::Query { doing, source })
+    });
+    start_read(client, &statement.await?, head, deadline).await
+}
+
+async fn start_read(
+    client: &Client,
+    statement: &Statement,
+    head: &Snapshot,
+    deadline: Duration,
+) -> Result<Pin<Box<RowStream>>, SessionError> {
+    let xmax = head.xmax().0.to_string();
+    let in_progress: Vec<String> = head
+        .in_progress()
+        .iter()
+        .map(|xid| xid.0.to_string())
+        .collect();
+    let rows = client.query_raw::<_, &(dyn tokio_postgres::types::ToSql + Sync), _>(
+        statement,
+        [&xmax as _, &in_progress as _],
+    );
+    let rows = within(deadline, "answer a read of the log", async {
+        rows.await.map_err(|source| SessionError::Query {
+            doing: "read the change log",
+            source,
+        })
+    });
+    Ok(Box::pin(rows.await?))
 }
 
 async fn within<T>(

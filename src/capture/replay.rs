@@ -1,0 +1,102 @@
+//! The past: what a position does not contain is read again from the log, for somebody who was away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::CaptureOptions;
+use super::cursor::Cursor;
+use super::error::SessionError;
+use super::reader::Reader;
+use super::session::{Moment, read_changes};
+use crate::db::Database;
+use crate::event::{FeedItem, Position};
+use crate::telemetry::Metrics;
+
+/// Reads of the past at a time, over all who ask; the others wait. Each takes a pooled connection.
+const READS_MAX: usize = 2;
+/// Items that wait for the one who asked; then reading waits.
+const ITEMS: usize = 256;
+
+/// Reads the log from any position on.
+#[derive(Clone)]
+pub struct Past {
+    database: Database,
+    answer_deadline: Duration,
+    places: Arc<Semaphore>,
+    /// Counts what the feed has counted already, so nobody looks at it.
+    metrics: Metrics,
+}
+
+/// Why the past cannot be told.
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error("the position is of another epoch of the log")]
+    OtherEpoch,
+    #[error("the position is from a future that this database does not have")]
+    Future,
+    #[error("no connection")]
+    Pool(#[from] crate::db::PoolError),
+    #[error(transparent)]
+    Read(#[from] SessionError),
+}
+
+impl Past {
+    /// Reads from this database; connects when first asked.
+    pub fn new(database: Database, options: &CaptureOptions) -> Self {
+        Self {
+            database,
+            answer_deadline: options.answer_deadline,
+            places: Arc::new(Semaphore::new(READS_MAX)),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// Everything from a position until now, in the log's order. [`FeedItem::Passed`] is the last
+    /// item and says how far; without it, the past could not be told, or not all of it. Dropping
+    /// the receiver ends the reading.
+    pub fn since(&self, position: Position) -> mpsc::Receiver<FeedItem> {
+        let (items, receiver) = mpsc::channel(ITEMS);
+        let past = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = past.read(position, items).await {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "what somebody has missed cannot be read again"
+                );
+            }
+        });
+        receiver
+    }
+
+    async fn read(
+        self,
+        position: Position,
+        items: mpsc::Sender<FeedItem>,
+    ) -> Result<(), ReplayError> {
+        let place = tokio::select! {
+            place = self.places.acquire() => place.expect("places are never closed"),
+            // Nobody waits any more.
+            () = items.closed() => return Ok(()),
+        };
+        let client = self.database.pool().get().await?;
+        let moment = Moment::of(&client, self.answer_deadline).await?;
+        if moment.epoch != position.epoch() {
+            return Err(ReplayError::OtherEpoch);
+        }
+        if position.floor().xmax() > moment.snapshot.xmax() {
+            return Err(ReplayError::Future);
+        }
+        let epoch: Arc<str> = moment.epoch.into();
+        let mut cursor = Cursor::new((**position.floor()).clone());
+        let mut reader = Reader::new(self.database.clone(), items, self.metrics.clone());
+        reader.load_catalog().await?;
+        let rows = read_changes(&client, cursor.head(), self.answer_deadline).await?;
+        reader
+            .read_again(rows, &mut cursor, &epoch, self.answer_deadline, position)
+            .await?;
+        drop(place);
+        Ok(())
+    }
+}
