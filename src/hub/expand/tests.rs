@@ -12,7 +12,7 @@ use crate::auth::{AuthRecord, AuthValues, Principal};
 use crate::catalog::{
     AuthSettings, Catalog, Collection, CollectionKey, Field, FieldKind, Relation, Rule,
 };
-use crate::event::{Action, ChangeEvent, FeedItem, RecordId, RowImage, parse_image};
+use crate::event::{Action, ChangeEvent, FeedItem, RecordId, RowImage, Transaction, parse_image};
 use crate::frame::Frame;
 use crate::hub::HubOptions;
 use crate::hub::access::Access;
@@ -287,8 +287,9 @@ impl World {
             id: RecordId("p".into()),
             old: image.clone().filter(|_| deleted),
             new: image.filter(|_| !deleted),
-            transaction: Some(7),
+            transaction: Some(Transaction { end: 1, xid: 7 }),
             position: None,
+            ends_transaction: true,
         };
         let item = FeedItem::Change(Arc::new(event));
         let mut shelf = Shelf::default();
