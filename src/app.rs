@@ -13,7 +13,7 @@ use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
-use crate::related::DatabaseLibrary;
+use crate::related::{DatabaseLibrary, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
 
@@ -84,7 +84,8 @@ impl App {
         let rule_reporter = reporter.rules();
         let (changes, feed) = mpsc::channel(FEED_ITEMS);
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
-        let (hub, handle) = Hub::new(options.hub, Arc::new(library), metrics.clone());
+        let library: Arc<dyn Library> = Arc::new(library);
+        let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let capture = Capture::new(
             database.clone(),
             options.capture.clone(),
@@ -106,7 +107,10 @@ impl App {
             feed,
             neighbours: Neighbours {
                 hub: handle,
-                login: Login::new(authenticator.clone(), LoginJudge::new(metrics.clone())),
+                login: Login::new(
+                    authenticator.clone(),
+                    LoginJudge::new(Arc::clone(&library), metrics.clone()),
+                ),
                 authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::principal::Principal;
 use crate::catalog::{Catalog, Collection};
 use crate::event::RowImage;
@@ -10,7 +12,12 @@ use crate::event::RowImage;
 /// Decides whether a record may log in under its collection's auth rule.
 pub trait JudgeLogin: Send + Sync + 'static {
     /// Whether the rule holds for the record. What cannot be decided does not hold.
-    fn admits(&self, rule: &str, record: Candidate<'_>, request: &LoginRequest) -> bool;
+    fn admits<'a>(
+        &'a self,
+        rule: &'a str,
+        record: Candidate<'a>,
+        request: &'a LoginRequest,
+    ) -> BoxFuture<'a, bool>;
 }
 
 /// The record that wants in; its password, or its token, was right.
@@ -42,7 +49,12 @@ pub struct LoginRequest {
 pub struct NoJudge;
 
 impl JudgeLogin for NoJudge {
-    fn admits(&self, _: &str, _: Candidate<'_>, _: &LoginRequest) -> bool {
-        false
+    fn admits<'a>(
+        &'a self,
+        _: &'a str,
+        _: Candidate<'a>,
+        _: &'a LoginRequest,
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(async { false })
     }
 }

@@ -300,7 +300,7 @@ impl Login {
                     image: &record.image,
                     asker,
                 };
-                self.judge.admits(rule, candidate, request)
+                self.judge.admits(rule, candidate, request).await
             }
             Some(Rule::Locked) | None => false,
         };

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -11,22 +13,29 @@ use super::access::{SILENCE, auth_values};
 use crate::auth::{Candidate, JudgeLogin, LoginRequest};
 use crate::catalog::CollectionKey;
 use crate::event::RecordId;
-use crate::related::Shelf;
-use crate::rules::{Predicate, RequestContext, Row, RuleUse, Scope};
+use crate::related::{Library, Shelf};
+use crate::rules::{
+    AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
+};
 use crate::telemetry::Metrics;
 
+/// How often a rule is asked again with more rows than before; each time follows its paths one step.
+const ROUNDS_MAX: usize = 16;
+
 /// Decides who may log in where the auth rule is an expression; cloning shares what was said already.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LoginJudge {
+    library: Arc<dyn Library>,
     metrics: Metrics,
     /// When an undecidable rule was logged last, by collection.
     logged: Arc<Mutex<HashMap<CollectionKey, Instant>>>,
 }
 
 impl LoginJudge {
-    /// Counts what it cannot decide.
-    pub fn new(metrics: Metrics) -> Self {
+    /// Looks up other records here, and counts what it cannot decide.
+    pub fn new(library: Arc<dyn Library>, metrics: Metrics) -> Self {
         Self {
+            library,
             metrics,
             logged: Arc::default(),
         }
@@ -50,41 +59,91 @@ impl LoginJudge {
 }
 
 impl JudgeLogin for LoginJudge {
-    fn admits(&self, rule: &str, record: Candidate<'_>, request: &LoginRequest) -> bool {
-        // Logins are few, and each costs a password's hash: compiling the rule anew is nothing beside it.
-        let auth = auth_values(record.asker);
+    fn admits<'a>(
+        &'a self,
+        rule: &'a str,
+        record: Candidate<'a>,
+        request: &'a LoginRequest,
+    ) -> BoxFuture<'a, bool> {
+        let question = Question {
+            record,
+            request,
+            auth: auth_values(record.asker),
+            now: Timestamp::now(),
+        };
+        async move {
+            // Logins are few, and each costs a password's hash: compiling the rule anew is nothing beside it.
+            match question.compile(rule) {
+                Ok(predicate) => self.decide(&predicate, &question).await,
+                Err(error) => self.in_doubt(record, "invalid", &error),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl LoginJudge {
+    async fn decide(&self, predicate: &Predicate, question: &Question<'_>) -> bool {
+        let (mut shelf, mut reading) = (Shelf::default(), None);
+        for _ in 0..ROUNDS_MAX {
+            match question.decide(predicate, &shelf) {
+                Ok(holds) => return holds,
+                Err(Undecidable::NotLoaded) => {}
+                Err(error) => return self.in_doubt(question.record, error.as_str(), &error),
+            }
+            let wanted = shelf.take_wanted();
+            let reading = reading.get_or_insert_with(|| self.library.open());
+            match reading.fetch(wanted).await {
+                Ok(found) => found
+                    .into_iter()
+                    .for_each(|(want, found)| shelf.put(want, found)),
+                Err(error) => return self.in_doubt(question.record, "not_fetched", &error),
+            }
+        }
+        let error = Undecidable::TooMuchWork;
+        self.in_doubt(question.record, error.as_str(), &error)
+    }
+}
+
+/// Whether a record may log in, as its auth rule is asked.
+struct Question<'q> {
+    record: Candidate<'q>,
+    request: &'q LoginRequest,
+    auth: Option<AuthValues>,
+    now: Timestamp,
+}
+
+impl Question<'_> {
+    fn compile(&self, rule: &str) -> Result<Predicate, RuleError> {
+        let asker = self.auth.as_ref();
         let scope = Scope {
-            collection: record.collection,
-            catalog: record.catalog,
-            auth: auth.as_ref().and_then(|auth| auth.collection.as_deref()),
+            collection: self.record.collection,
+            catalog: self.record.catalog,
+            auth: asker.and_then(|auth| auth.collection.as_deref()),
         };
-        let predicate = match Predicate::compile(rule, scope, RuleUse::Rule) {
-            Ok(predicate) => predicate,
-            Err(error) => return self.in_doubt(record, "invalid", &error),
-        };
+        Predicate::compile(rule, scope, RuleUse::Rule)
+    }
+
+    fn decide(&self, predicate: &Predicate, shelf: &Shelf) -> Result<bool, Undecidable> {
         let context = RequestContext {
-            auth: auth.as_ref(),
-            query: &request.query,
-            headers: &request.headers,
+            auth: self.auth.as_ref(),
+            query: &self.request.query,
+            headers: &self.request.headers,
             method: "POST",
-            context: match record.asker.is_guest() {
+            context: match self.record.asker.is_guest() {
                 true => "password",
                 false => "default",
             },
-            now: Timestamp::now(),
-            // Nobody fetches other records for a login, so a rule that asks for them denies.
-            shelf: &Shelf::default(),
+            now: self.now,
+            shelf,
             gates: None,
         };
         let row = Row {
-            collection: record.collection,
-            id: &RecordId(Arc::clone(record.id)),
-            image: record.image,
+            collection: self.record.collection,
+            id: &RecordId(Arc::clone(self.record.id)),
+            image: self.record.image,
             deleted_by: None,
         };
-        match predicate.decide(row, &context) {
-            Ok(holds) => holds,
-            Err(error) => self.in_doubt(record, error.as_str(), &error),
-        }
+        predicate.decide(row, &context)
     }
 }

@@ -325,7 +325,8 @@ async fn an_auth_rule_is_asked_about_the_record_at_login_and_at_refresh() {
             200,
             None,
         ),
-        ("@collection.members.id = id", 403, Some("not_loaded")),
+        ("@collection.members.id ?= id", 200, None),
+        ("@collection.members:other.id ?= 'nobody'", 403, None),
         ("emial != ''", 403, Some("invalid")),
         ("password_hash != ''", 403, Some("invalid")),
     ] {
@@ -340,7 +341,7 @@ async fn an_auth_rule_is_asked_about_the_record_at_login_and_at_refresh() {
             let count = count.and_then(|rest| rest.lines().next());
             count.map_or(0, |count| count.parse::<u64>().unwrap())
         };
-        for reason in ["not_loaded", "invalid"] {
+        for reason in ["not_fetched", "invalid"] {
             let more = count(&after, reason) - count(&before, reason);
             assert_eq!(more > 0, undecided == Some(reason), "{rule}: {reason}");
         }
