@@ -84,6 +84,7 @@ impl App {
         let rule_reporter = reporter.rules();
         let (changes, feed) = mpsc::channel(FEED_ITEMS);
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
+        let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let capture = Capture::new(

@@ -257,22 +257,37 @@ pub struct BrokenRule {
     pub error: &'static str,
 }
 
+/// Lookups of a collection's records that are not made for now, because the last took too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowLookup {
+    /// The collection.
+    pub collection: Arc<str>,
+    /// When they are tried again.
+    pub until: Instant,
+}
+
 /// Where capture says how it is doing.
 #[derive(Debug)]
 pub struct HealthReporter {
     capture: watch::Sender<CaptureHealth>,
     rules: watch::Sender<Arc<[BrokenRule]>>,
+    lookups: LookupReporter,
 }
 
 /// Where it is said which rules are broken.
 #[derive(Debug)]
 pub struct RuleReporter(watch::Sender<Arc<[BrokenRule]>>);
 
-/// Where others learn how capture is doing, and which rules are broken.
+/// Where it is said which lookups are held back.
+#[derive(Debug, Clone, Default)]
+pub struct LookupReporter(watch::Sender<Arc<[SlowLookup]>>);
+
+/// Where others learn how capture is doing, which rules are broken and which lookups are held back.
 #[derive(Debug, Clone)]
 pub struct HealthMonitor {
     capture: watch::Receiver<CaptureHealth>,
     rules: watch::Receiver<Arc<[BrokenRule]>>,
+    lookups: watch::Receiver<Arc<[SlowLookup]>>,
 }
 
 /// A reporter and a monitor of the same health, disconnected at first.
@@ -287,9 +302,21 @@ pub fn health() -> (HealthReporter, HealthMonitor) {
     let reporter = HealthReporter {
         capture: sender,
         rules: rules_sender,
+        lookups: LookupReporter::default(),
     };
-    let capture = receiver;
-    (reporter, HealthMonitor { capture, rules })
+    let monitor = HealthMonitor {
+        capture: receiver,
+        rules,
+        lookups: reporter.lookups.0.subscribe(),
+    };
+    (reporter, monitor)
+}
+
+impl LookupReporter {
+    /// Says which lookups are held back.
+    pub fn set(&self, slow: Arc<[SlowLookup]>) {
+        self.0.send_replace(slow);
+    }
 }
 
 impl RuleReporter {
@@ -303,6 +330,11 @@ impl HealthReporter {
     /// Where to say which rules are broken.
     pub fn rules(&self) -> RuleReporter {
         RuleReporter(self.rules.clone())
+    }
+
+    /// Where to say which lookups are held back.
+    pub fn lookups(&self) -> LookupReporter {
+        self.lookups.clone()
     }
 
     /// Says that the database has answered and what capture does now.
@@ -342,6 +374,13 @@ impl HealthMonitor {
     /// The rules that are broken, as of now.
     pub fn broken_rules(&self) -> Arc<[BrokenRule]> {
         Arc::clone(&self.rules.borrow())
+    }
+
+    /// The lookups that are held back, as of now.
+    pub fn slow_lookups(&self) -> Vec<SlowLookup> {
+        let now = Instant::now();
+        let slow = self.lookups.borrow();
+        slow.iter().filter(|one| one.until > now).cloned().collect()
     }
 
     /// Waits until the broken rules are said anew. Safe to drop half-way.

@@ -6,6 +6,7 @@ begin isolation level repeatable read read only;
 set local row_security = off;
 set local search_path = pg_catalog, pg_temp;
 set local statement_timeout = '2s';
+set local lock_timeout = '1s';
 set local jit = off;
 set local max_parallel_workers_per_gather = 0;
 set local datestyle = iso;

@@ -4,10 +4,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::errors::JsonLine;
 use super::room::Room;
-use crate::telemetry::{BrokenRule, CaptureState};
+use crate::telemetry::{BrokenRule, CaptureState, SlowLookup};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -30,6 +31,16 @@ struct Readiness<'r> {
     last_contact_seconds: Option<u64>,
     trouble: Option<&'static str>,
     rules: Rules<'r>,
+    lookups: Vec<HeldBack<'r>>,
+}
+
+/// A collection whose records are not looked up for now, because the last lookup took too long. Who may miss
+/// something for that is told to load afresh.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldBack<'h> {
+    collection: &'h str,
+    retry_seconds: u64,
 }
 
 /// Which rules cannot be used, and deny. Anybody may ask, so neither their texts nor the names of
@@ -48,7 +59,7 @@ struct Broken<'b> {
     error: &'static str,
 }
 
-/// Broken rules that are named.
+/// Broken rules, and lookups held back, that are named.
 const BROKEN_MAX: usize = 20;
 
 impl<'r> Rules<'r> {
@@ -81,12 +92,17 @@ pub(super) async fn ready(State(room): State<Room>) -> Response {
     let monitor = &room.neighbours.health;
     let trouble = monitor.trouble(options.ready_behind_max, options.ready_silence_max);
     let broken = monitor.broken_rules();
+    let slow = monitor.slow_lookups();
     let (status, message) = match trouble {
-        None if broken.is_empty() => (StatusCode::OK, "Events are flowing."),
-        None => (
+        None if !broken.is_empty() => (
             StatusCode::OK,
             "Events are flowing, but some rules are broken and deny.",
         ),
+        None if !slow.is_empty() => (
+            StatusCode::OK,
+            "Events are flowing, but some rules read records that the database does not find in time.",
+        ),
+        None => (StatusCode::OK, "Events are flowing."),
         Some(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "Events may be late or missing.",
@@ -102,9 +118,21 @@ pub(super) async fn ready(State(room): State<Room>) -> Response {
             last_contact_seconds: health.last_contact.map(|at| at.elapsed().as_secs()),
             trouble,
             rules: Rules::new(&broken),
+            lookups: held_back(&slow),
         },
     };
     (status, JsonLine(answer)).into_response()
+}
+
+fn held_back(slow: &[SlowLookup]) -> Vec<HeldBack<'_>> {
+    let shown = slow.iter().take(BROKEN_MAX).map(|one| HeldBack {
+        collection: &one.collection,
+        retry_seconds: one
+            .until
+            .saturating_duration_since(Instant::now())
+            .as_secs(),
+    });
+    shown.collect()
 }
 
 fn state_word(state: CaptureState) -> &'static str {

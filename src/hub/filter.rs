@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Collection, CollectionKey};
-use crate::rules::{Predicate, RequestContext, Row, Scope};
+use crate::rules::{Predicate, RequestContext, Row, Scope, Undecidable};
 use crate::topic::Options;
 
 /// A subscription's filter, compiled for the collections it meets: those who wrote the same text
@@ -29,6 +29,9 @@ impl Filter {
     }
 
     /// Whether a row passes. A filter that PocketBase could not read lets nothing pass.
+    ///
+    /// # Errors
+    /// If that cannot be said; for want of rows that were not fetched, it is to be asked again.
     pub(super) fn lets_pass(
         &self,
         collection: &Arc<Collection>,
@@ -37,9 +40,9 @@ impl Filter {
         request: &RequestContext<'_>,
         catalog: &Catalog,
         superuser: bool,
-    ) -> bool {
+    ) -> Result<bool, Undecidable> {
         if !self.is_asked(options) {
-            return true;
+            return Ok(true);
         }
         let mut compiled = self.0.borrow_mut();
         let new = || CompiledFilter {
@@ -63,9 +66,10 @@ impl Filter {
             };
             compiled_filter(scope, options, superuser)
         });
-        predicate
-            .as_ref()
-            .is_some_and(|predicate| predicate.decide(row, request) == Ok(true))
+        match predicate {
+            Some(predicate) => predicate.decide(row, request),
+            None => Ok(false),
+        }
     }
 }
 

@@ -92,6 +92,10 @@ impl LoginJudge {
                 Err(error) => return self.in_doubt(question.record, error.as_str(), &error),
             }
             let wanted = shelf.take_wanted();
+            if wanted.is_empty() {
+                let error = Undecidable::NotLoaded;
+                return self.in_doubt(question.record, "held_back", &error);
+            }
             let reading = reading.get_or_insert_with(|| self.library.open());
             match reading.fetch(wanted).await {
                 Ok(found) => found

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::publish::Resynced;
+use super::resync::{Reminder, Resyncs};
 use crate::event::RowImage;
 use crate::related::{FetchError, Found, Library, Reading, Want};
 
@@ -35,7 +35,7 @@ pub(super) struct Lookups {
     gave_up: bool,
     looks_ahead: usize,
     kept_bytes: usize,
-    resynced: RefCell<Resynced>,
+    resyncs: RefCell<Resyncs>,
     logged: Option<Instant>,
 }
 
@@ -49,7 +49,7 @@ impl Lookups {
             gave_up: false,
             looks_ahead: 0,
             kept_bytes: 0,
-            resynced: RefCell::default(),
+            resyncs: RefCell::default(),
             logged: None,
         }
     }
@@ -62,7 +62,7 @@ impl Lookups {
         self.gave_up = false;
         self.looks_ahead = 0;
         self.kept_bytes = 0;
-        self.resynced.get_mut().clear();
+        self.resyncs.get_mut().begin();
     }
 
     /// Whether nothing is looked up any more in this batch.
@@ -85,9 +85,19 @@ impl Lookups {
         overflows
     }
 
-    /// Who was told in this batch to load afresh.
-    pub(super) fn resynced(&self) -> &RefCell<Resynced> {
-        &self.resynced
+    /// Who was told to load afresh.
+    pub(super) fn resyncs(&self) -> &RefCell<Resyncs> {
+        &self.resyncs
+    }
+
+    /// Waits until somebody is to be told again to load afresh. Safe to drop half-way.
+    pub(super) async fn next_reminder(&mut self) {
+        self.resyncs.get_mut().next_due().await;
+    }
+
+    /// Those who are to be told again.
+    pub(super) fn take_reminders(&mut self) -> Vec<Reminder> {
+        self.resyncs.get_mut().take_due()
     }
 
     /// Looks rows up. `None` if the reading was lost: what was found in it before must be forgotten,
@@ -147,6 +157,6 @@ fn bytes(found: &Found) -> usize {
             .iter()
             .map(|row| RowImage::json(&row.image).len())
             .sum(),
-        Found::TooMany | Found::Failed => 0,
+        Found::TooMany | Found::Failed | Found::HeldBack { .. } => 0,
     }
 }

@@ -19,6 +19,7 @@ mod mailbox;
 mod principals;
 mod publish;
 mod registry;
+mod resync;
 mod strict;
 mod tally;
 mod task;

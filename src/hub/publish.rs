@@ -1,10 +1,9 @@
 //! Who receives an event, and which frame: one per subscription text and visibility.
 
 use std::cell::{LazyCell, OnceCell, RefCell};
-use std::collections::HashSet;
-use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::HubOptions;
 use super::access::{Access, ListGates, filter_member_of};
@@ -12,14 +11,14 @@ use super::encoded::{Encoded, Shown};
 use super::expand::GroupExpand;
 use super::frames::Frames;
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
+use super::resync::Resyncs;
 use super::tally::Tally;
 use crate::auth::{AuthRecord, Principal};
-use crate::catalog::CollectionKey;
 use crate::event::{ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
-use crate::rules::{RequestContext, Row};
+use crate::rules::{RequestContext, Row, Undecidable};
 use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
@@ -34,9 +33,6 @@ pub(super) struct Delivery<'a> {
     pub pass: Pass<'a>,
 }
 
-/// Who was told, under which subscription, to load which collection afresh.
-pub(super) type Resynced = HashSet<(SubscriberKey, Arc<str>, CollectionKey)>;
-
 /// What decisions are made for.
 #[derive(Clone, Copy)]
 pub(super) enum Pass<'a> {
@@ -45,8 +41,8 @@ pub(super) enum Pass<'a> {
     /// Only to learn which rows they want.
     LookAhead,
     /// To write frames although rows are wanted that nobody can look up now. Who may have missed something
-    /// for that is told so, once.
-    Resync(&'a RefCell<Resynced>),
+    /// for that is told so, once in a while.
+    Resync(&'a RefCell<Resyncs>),
 }
 
 impl Delivery<'_> {
@@ -108,14 +104,15 @@ impl Delivery<'_> {
                 let frame = match (verdict.of(subscriber), self.pass) {
                     (_, Pass::LookAhead) | (Seen::Nothing, _) => continue,
                     (Seen::Record(shown), _) => frames.get(shown),
-                    (Seen::Perhaps, Pass::Resync(resynced)) => {
-                        let place = (key, Arc::clone(text), event.collection.key);
-                        if !resynced.borrow_mut().insert(place) {
+                    (Seen::Perhaps(until), Pass::Resync(resyncs)) => {
+                        let collection = &event.collection;
+                        let mut resyncs = resyncs.borrow_mut();
+                        if !resyncs.note(&subscriber.id, text, collection, until) {
                             continue;
                         }
                         (*resync).clone()
                     }
-                    (Seen::Perhaps, Pass::Deliver) => continue,
+                    (Seen::Perhaps(_), Pass::Deliver) => continue,
                 };
                 if let Some(frame) = frame {
                     send(key, frame);
@@ -186,15 +183,15 @@ struct Verdict<'v, 'e> {
 enum Seen {
     Nothing,
     Record(Shown),
-    /// Nobody knows, because rows are missing.
-    Perhaps,
+    /// Nobody knows, because rows are missing, and held back until then.
+    Perhaps(Instant),
 }
 
 #[derive(Clone, Copy)]
 enum Passing {
     Yes,
     No,
-    Unknown,
+    Unknown(Instant),
 }
 
 impl Verdict<'_, '_> {
@@ -207,21 +204,22 @@ impl Verdict<'_, '_> {
         match passing {
             Passing::Yes => Seen::Record(self.shown(subscriber)),
             Passing::No => Seen::Nothing,
-            Passing::Unknown => Seen::Perhaps,
+            Passing::Unknown(until) => Seen::Perhaps(until),
         }
     }
 
     fn passing(&self, subscriber: &Subscriber) -> Passing {
         let shelf = self.delivery.shelf;
-        // Whether this decision in particular misses something.
-        let alone = matches!(self.delivery.pass, Pass::Resync(_));
-        if alone && shelf.is_wanting() {
-            shelf.take_wanted();
+        if matches!(self.delivery.pass, Pass::Resync(_)) {
+            // What this decision in particular waits for.
+            shelf.take_held_back();
         }
         match self.passes(subscriber) {
-            true => Passing::Yes,
-            false if alone && shelf.is_wanting() => Passing::Unknown,
-            false => Passing::No,
+            Ok(true) => Passing::Yes,
+            Err(Undecidable::NotLoaded) => {
+                Passing::Unknown(shelf.held_back().unwrap_or_else(Instant::now))
+            }
+            Ok(false) | Err(_) => Passing::No,
         }
     }
 
@@ -241,15 +239,15 @@ impl Verdict<'_, '_> {
         RequestContext::realtime(subscriber.auth.as_ref(), query, headers, now, shelf)
     }
 
-    fn passes(&self, subscriber: &Subscriber) -> bool {
+    fn passes(&self, subscriber: &Subscriber) -> Result<bool, Undecidable> {
         let Group {
             filter, options, ..
         } = self.group;
         let Delivery { access, tally, .. } = self.delivery;
         let request = self.request(subscriber);
         let (collection, row) = (&self.event.collection, Row::shown(self.event));
-        if !access.lets_pass(&subscriber.member, self.guard, row, &request, tally) {
-            return false;
+        if !access.lets_pass(&subscriber.member, self.guard, row, &request, tally)? {
+            return Ok(false);
         }
         let stripped = match subscriber.principal() {
             Principal::Superuser { id } if filter.is_asked(options) => Some(filter_member_of(id)),

@@ -223,6 +223,15 @@ impl Registry {
         keys.copied().collect()
     }
 
+    /// Whether a subscriber has a subscription of this text.
+    pub(super) fn has_subscribed(&self, key: SubscriberKey, text: &str) -> bool {
+        let subscriber = self.subscribers.get(key);
+        subscriber.is_some_and(|subscriber| {
+            let mut texts = subscriber.subscriptions.iter().map(Subscription::text);
+            texts.any(|own| **own == *text)
+        })
+    }
+
     /// The groups that wait for a topic.
     pub(super) fn groups(&self, topic: &str) -> impl Iterator<Item = (&Arc<str>, &Group)> {
         self.groups.get(topic).into_iter().flatten()

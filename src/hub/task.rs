@@ -16,11 +16,13 @@ use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
 use super::publish::{Delivery, Pass};
 use super::registry::{Registry, SubscriberKey};
+use super::resync::Reminder;
 use super::strict::Strict;
 use super::tally::Tally;
 use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
+use crate::record::encode_gap;
 use crate::related::{Library, Shelf};
 use crate::telemetry::Metrics;
 
@@ -95,6 +97,7 @@ impl Hub {
                 Some(id) = self.departures.recv() => self.leave(&id),
                 Some(command) = self.commands.recv() => self.execute(command),
                 () = self.registry.next_end() => self.expire(),
+                () = self.lookups.next_reminder() => self.remind(),
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
                         return;
@@ -237,10 +240,11 @@ impl Hub {
         let mut rounds = 0;
         loop {
             self.draft(item, now);
-            if !self.shelf.is_wanting() {
+            let wanting = self.shelf.is_wanting();
+            if !wanting && self.shelf.held_back().is_none() {
                 return;
             }
-            if self.lookups.gave_up() {
+            if !wanting || self.lookups.gave_up() {
                 return self.draft_without(item, now);
             }
             if rounds == ROUNDS_MAX {
@@ -266,6 +270,7 @@ impl Hub {
     fn draft(&mut self, item: &FeedItem, now: Timestamp) {
         self.outbox.clear();
         self.tally.clear();
+        self.shelf.take_held_back();
         let mut outbox = std::mem::take(&mut self.outbox);
         let delivery = self.delivery(now, Pass::Deliver);
         delivery.publish(item, |key, frame| outbox.push((key, frame)));
@@ -277,15 +282,34 @@ impl Hub {
         self.outbox.clear();
         self.tally.clear();
         let mut outbox = std::mem::take(&mut self.outbox);
-        let resynced = self.lookups.resynced();
-        let before = resynced.borrow().len();
-        let delivery = self.delivery(now, Pass::Resync(resynced));
+        let resyncs = self.lookups.resyncs();
+        let before = resyncs.borrow().count();
+        let delivery = self.delivery(now, Pass::Resync(resyncs));
         delivery.publish(item, |key, frame| outbox.push((key, frame)));
-        if resynced.borrow().len() > before {
+        if resyncs.borrow().count() > before {
             Metrics::count(&self.metrics.gaps, "related");
         }
         self.shelf.take_wanted();
         self.outbox = outbox;
+    }
+
+    /// Tells those again to load afresh who may have missed more since they were told.
+    fn remind(&mut self) {
+        for reminder in self.lookups.take_reminders() {
+            let Reminder {
+                subscriber,
+                text,
+                collection,
+            } = reminder;
+            let key = self.registry.find(&subscriber.0);
+            let key = key.filter(|&key| self.registry.has_subscribed(key, &text));
+            let frame = Frame::event(None, &text, &encode_gap(&collection));
+            self.outbox.extend(key.zip(frame));
+        }
+        Metrics::count(&self.metrics.gaps, "related");
+        let mut overrun = Vec::new();
+        self.flush(&mut overrun);
+        self.let_go(overrun);
     }
 
     /// Lets the rest of a batch want what it will want, so that it is fetched together.

@@ -75,7 +75,6 @@ fn advice(code: &str) -> &'static str {
         }
         "42703" | "42P01" | "3F000" => "was the table changed? Run rowcast.attach again",
         "42883" => "the column's type has no equality in pg_catalog",
-        "57014" => "it took too long: make an index over the columns that are compared",
         _ => "the code says why",
     }
 }

@@ -5,6 +5,7 @@
 //! *Gives* the rows, of one moment for all that is fetched together.
 //! *Never* decides anything, and never hands out a part of an answer as if it were the whole.
 
+mod breaker;
 mod complaints;
 mod earlier;
 mod gather;

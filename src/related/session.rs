@@ -10,6 +10,7 @@ use futures_util::{FutureExt, TryStreamExt, pin_mut};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
+use super::breaker::{Breakers, Delay};
 use super::complaints::Complaints;
 use super::gather::{Budget, FETCH_ROWS_MAX, Gathered};
 use super::group::Group;
@@ -20,13 +21,13 @@ use super::want::Want;
 use super::{ROWS_MAX, earlier, statement};
 use crate::catalog::Collection;
 use crate::db::{Database, PooledClient};
-use crate::telemetry::Metrics;
+use crate::telemetry::{LookupReporter, Metrics};
 
 const BEGIN: &str = include_str!("../../sql/related/begin.sql");
 /// Makes a transaction usable again in which a statement failed; what was read stays what it is.
 const RECOVER: &str = "rollback to savepoint clean";
 
-/// How long one fetch may take in all; each of its statements may take two seconds.
+/// How long one fetch may take in all; each of its statements may take two seconds, and wait for a lock one.
 const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 /// Wants that are looked up in one go.
 const WANTS_MAX: usize = 10_000;
@@ -41,6 +42,7 @@ pub struct DatabaseLibrary {
     database: Database,
     metrics: Metrics,
     complaints: Arc<Complaints>,
+    breakers: Arc<Breakers>,
 }
 
 impl DatabaseLibrary {
@@ -50,6 +52,16 @@ impl DatabaseLibrary {
             database,
             metrics,
             complaints: Arc::default(),
+            breakers: Arc::default(),
+        }
+    }
+
+    /// The same, saying there which lookups are held back.
+    #[must_use]
+    pub fn reporting(self, reporter: LookupReporter) -> Self {
+        Self {
+            breakers: Arc::new(Breakers::new(reporter)),
+            ..self
         }
     }
 }
@@ -105,6 +117,7 @@ fn word(found: &Found) -> &'static str {
         Found::Rows(_) => "rows",
         Found::TooMany => "too_many",
         Found::Failed => "failed",
+        Found::HeldBack { .. } => "held_back",
     }
 }
 
@@ -113,6 +126,7 @@ impl Session {
         wants.truncate(WANTS_MAX);
         let mut answers = Vec::with_capacity(wants.len());
         let mut groups = Group::of(wants, &mut answers);
+        groups.retain_mut(|group| !self.holds_back(group, &mut answers));
         if groups.is_empty() {
             return Ok(answers);
         }
@@ -136,6 +150,16 @@ impl Session {
             answers.extend(first.map(|want| (want, Found::TooMany)));
         }
         Ok(answers)
+    }
+
+    /// Answers a group that is not to be asked for now.
+    fn holds_back(&self, group: &mut Group, answers: &mut Vec<(Want, Found)>) -> bool {
+        let Some(until) = self.library.breakers.held_back(group) else {
+            return false;
+        };
+        let wants = group.wants.drain(..);
+        answers.extend(wants.map(|want| (want, Found::HeldBack { until })));
+        true
     }
 
     async fn begin(&mut self) -> Result<(), FetchError> {
@@ -170,13 +194,21 @@ impl Session {
                 spoilt = false;
             }
             if outcome.as_ref().is_err_and(is_innocent) {
+                // What spoilt it may be what it would wait for, too.
+                if let Some(until) = self.library.breakers.held_back(group) {
+                    all.push(held_back(group, until));
+                    continue;
+                }
                 outcome = select(self.client(), group, &budget).await;
             }
             if let (Some(xid), Ok(_)) = (group.before, &outcome) {
                 outcome = self.restore(group, xid, outcome).await;
             }
             all.push(match outcome {
-                Ok(gathered) => gathered,
+                Ok(gathered) => {
+                    self.library.breakers.mend(group);
+                    gathered
+                }
                 Err(error) => {
                     spoilt = true;
                     self.refuse(group, error)?
@@ -223,7 +255,7 @@ impl Session {
         Ok(past)
     }
 
-    /// The answer to a group that the database refuses to answer.
+    /// The answer to a group that the database refuses to answer, or does not answer in time.
     fn refuse(
         &self,
         group: &Group,
@@ -231,6 +263,10 @@ impl Session {
     ) -> Result<Vec<Option<Found>>, FetchError> {
         if is_loss(&error) {
             return Err(FetchError::Lost(error));
+        }
+        if let Some(delay) = Delay::of(&error) {
+            let until = self.library.breakers.trip(group, delay);
+            return Ok(held_back(group, until));
         }
         let complaints = &self.library.complaints;
         complaints.statement_failed(&group.collection, &error);
@@ -245,6 +281,10 @@ impl Session {
         let connection = self.connection.as_ref();
         connection.expect("the reading has begun").client()
     }
+}
+
+fn held_back(group: &Group, until: Instant) -> Vec<Option<Found>> {
+    vec![Some(Found::HeldBack { until }); group.wants.len()]
 }
 
 async fn select(

@@ -1,9 +1,10 @@
 //! What was fetched, and what is missing: who reads finds the one and notes the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use indexmap::IndexSet;
+use tokio::time::Instant;
 
 use super::want::{RelatedRow, Want};
 
@@ -16,6 +17,11 @@ pub enum Found {
     TooMany,
     /// The database refused or could not be asked, whose log line is written.
     Failed,
+    /// The database did not answer in time, and is not asked for this again before then.
+    HeldBack {
+        /// When it may be asked again.
+        until: Instant,
+    },
 }
 
 /// Why there are no rows to look at.
@@ -27,6 +33,8 @@ pub enum Absent {
     TooMany,
     /// They could not be fetched.
     Failed,
+    /// They cannot be fetched now, but may be soon.
+    HeldBack,
 }
 
 /// Rows of other collections, all of one moment. Begins empty.
@@ -34,6 +42,7 @@ pub enum Absent {
 pub struct Shelf {
     found: HashMap<Want, Found>,
     wanted: RefCell<IndexSet<Want>>,
+    held_back: Cell<Option<Instant>>,
 }
 
 impl Shelf {
@@ -46,6 +55,10 @@ impl Shelf {
             Some(Found::Rows(rows)) => Ok(rows),
             Some(Found::TooMany) => Err(Absent::TooMany),
             Some(Found::Failed) => Err(Absent::Failed),
+            Some(Found::HeldBack { until }) => {
+                self.held_back.set(self.held_back.get().max(Some(*until)));
+                Err(Absent::HeldBack)
+            }
             None => {
                 let mut wanted = self.wanted.borrow_mut();
                 if !wanted.contains(want) {
@@ -66,6 +79,17 @@ impl Shelf {
         self.wanted.take().into_iter().collect()
     }
 
+    /// Until when rows are held back that were looked for since [`take_held_back`](Self::take_held_back) was last
+    /// asked.
+    pub fn held_back(&self) -> Option<Instant> {
+        self.held_back.get()
+    }
+
+    /// Until when rows are held back that were looked for since this was last asked.
+    pub fn take_held_back(&self) -> Option<Instant> {
+        self.held_back.take()
+    }
+
     /// Puts in the answer to a want.
     pub fn put(&mut self, want: Want, found: Found) {
         self.found.insert(want, found);
@@ -75,6 +99,7 @@ impl Shelf {
     pub fn clear(&mut self) {
         self.found.clear();
         self.wanted.take();
+        self.held_back.take();
     }
 }
 
@@ -107,6 +132,13 @@ mod tests {
         shelf.put(want("b"), Found::TooMany);
         assert_eq!(shelf.rows(&want("a")), Ok(&[][..]));
         assert_eq!(shelf.rows(&want("b")), Err(Absent::TooMany));
+        assert_eq!(shelf.take_held_back(), None);
+        let until = Instant::now();
+        shelf.put(want("c"), Found::HeldBack { until });
+        assert_eq!(shelf.rows(&want("c")), Err(Absent::HeldBack));
+        assert!(!shelf.is_wanting());
+        assert_eq!(shelf.take_held_back(), Some(until));
+        assert_eq!(shelf.take_held_back(), None);
         let earlier = Want {
             before: Some(7),
             ..want("a")

@@ -93,7 +93,8 @@ pub enum Undecidable {
         /// The member of `@request.auth`.
         name: String,
     },
-    /// Rows of another collection are needed that nobody has fetched yet. They are on the shelf's list.
+    /// Rows of another collection are needed that nobody has fetched yet. They are on the shelf's list, or
+    /// held back.
     #[error("rows of other collections have not been fetched yet")]
     NotLoaded,
     /// Rows of another collection are needed and cannot be had.

@@ -106,7 +106,8 @@ impl<'e> Evaluation<'e> {
             .shelf
             .rows(&want)
             .map_err(|absent| match absent {
-                Absent::NotYet => Undecidable::NotLoaded,
+                // What is held back may not matter either; the shelf remembers which it was.
+                Absent::NotYet | Absent::HeldBack => Undecidable::NotLoaded,
                 Absent::TooMany => Undecidable::TooManyRows {
                     collection: collection(),
                 },

@@ -60,7 +60,7 @@ impl Missing {
 impl From<Absent> for Missing {
     fn from(absent: Absent) -> Self {
         match absent {
-            Absent::NotYet => Self::NotLoaded,
+            Absent::NotYet | Absent::HeldBack => Self::NotLoaded,
             Absent::TooMany => Self::TooManyRows,
             Absent::Failed => Self::NotFetched,
         }
@@ -199,7 +199,7 @@ impl<'e> Walk<'_, 'e> {
     fn sees(&self, row: Row<'_>) -> bool {
         let Delivery { access, tally, .. } = *self.delivery;
         let member = &self.subscriber.member;
-        access.lets_pass(member, Guard::View, row, &self.request, tally)
+        access.lets_pass(member, Guard::View, row, &self.request, tally) == Ok(true)
     }
 
     fn record(&self, row: Row<'e>, step: &Step<'e>) -> Result<RelatedRecord<'e>, Missing> {
