@@ -13,6 +13,8 @@ use super::failure::{self, Failure};
 use super::options::ConfigOptions;
 use super::{session, terminal};
 use crate::policy::{self, AppliedRow, Explanation, Reference, Roles, RuleKind, Verdict};
+use crate::related::DatabaseLibrary;
+use crate::telemetry::Metrics;
 
 const COLLECTION: &str = include_str!("../../sql/cli/policy_collection.sql");
 
@@ -82,14 +84,18 @@ impl Policy {
 impl Explain {
     async fn run(self, options: ConfigOptions) -> Result<(), Failure> {
         let roles = self.roles()?;
-        let mut client = session::open(&options.database()?, "policy").await?;
+        let database = options.database()?;
+        let mut client = session::open(&database, "policy").await?;
         let row = client.query_one(COLLECTION, &[&self.collection]).await?;
         let collection: String = row.try_get("name")?;
         if let Some(id) = &self.record {
             let transaction = client.build_transaction().read_only(true);
             let transaction = transaction.isolation_level(IsolationLevel::RepeatableRead);
             let transaction = transaction.start().await?;
-            let seen = record::explain(&self, &transaction, &roles, &collection, id).await?;
+            let library = DatabaseLibrary::new(database, Metrics::new());
+            let (transaction, library) = (&transaction, &library);
+            let explained = record::explain(&self, transaction, library, &roles, &collection, id);
+            let seen = explained.await?;
             return if seen { Ok(()) } else { Err(Failure::no()) };
         }
         let policy = policy::Policy::read(&client).await.map_err(not_loaded)?;

@@ -132,6 +132,65 @@ async fn each_part_of_a_rule_is_shown_with_what_it_comes_to() {
 }
 
 #[tokio::test]
+async fn rules_that_read_other_records_are_decided_with_those_records() {
+    let database = blog().await;
+    client(&database.url)
+        .await
+        .batch_execute(
+            r#"create table teams (id text primary key, name text);
+               create table memberships (id int primary key, team text references teams, member int references members);
+               alter table posts add column team text references teams;
+               insert into teams values ('red', 'Red');
+               insert into memberships values (1, 'red', 1);
+               update posts set team = 'red' where id in (7, 9);
+               select rowcast.attach('teams'), rowcast.attach('memberships');
+               select rowcast.set_rule('posts', 'view',
+                   'team.memberships_via_team.member ?= @request.auth.id && team.name = "Red"')"#,
+        )
+        .await
+        .unwrap();
+    for (who, record, code, lines) in [
+        (
+            "members/1",
+            "7",
+            0,
+            &["    holds       team.memberships_via_team.member ?= @request.auth.id"][..],
+        ),
+        (
+            "members/1",
+            "8",
+            1,
+            &["    fails       team.memberships_via_team.member ?= @request.auth.id   <- first"],
+        ),
+        (
+            "guest",
+            "7",
+            1,
+            &[
+                "    fails       team.memberships_via_team.member ?= @request.auth.id   <- first",
+                "    holds       team.name = \"Red\"",
+            ],
+        ),
+    ] {
+        let arguments = [
+            "--as",
+            who,
+            "--collection",
+            "posts",
+            "--record",
+            record,
+            "--view",
+        ];
+        let (found, result, notes) = explain(&database, &arguments).await;
+        assert_eq!(found, code, "{who} {record}: {result}{notes}");
+        for line in lines {
+            assert!(result.contains(line), "{line}: {result}");
+        }
+        assert!(!result.contains("undecided"), "{result}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_decided_says_why() {
     let database = blog().await;
     client(&database.url)

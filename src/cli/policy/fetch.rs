@@ -1,16 +1,11 @@
-//! One record as the change log would show it.
+//! One record as the change log would show it, and the records that rules want of it.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
-use tokio_postgres::Transaction;
-use tokio_postgres::types::ToSql;
-
 use super::super::failure::{self, Failure};
-use crate::catalog::{Catalog, Collection, ColumnType};
-use crate::event::{RecordId, RowImage, key_texts, parse_image, record_id};
-
-const RECORD_SESSION: &str = include_str!("../../../sql/cli/record_session.sql");
+use crate::catalog::{Catalog, Collection};
+use crate::event::{RecordId, RowImage, key_texts};
+use crate::related::{self, FetchError, Reading, Shelf, Want};
 
 /// A record that was found.
 pub(super) struct Found {
@@ -21,7 +16,7 @@ pub(super) struct Found {
 
 /// Reads the record of this id.
 pub(super) async fn record(
-    transaction: &Transaction<'_>,
+    reading: &mut dyn Reading,
     catalog: &Catalog,
     name: &str,
     id: &str,
@@ -32,71 +27,59 @@ pub(super) async fn record(
     };
     let collection = Arc::clone(catalog.find(name).ok_or_else(missing)?);
     let texts = key_texts(id, &collection).ok_or_else(missing)?;
-    let parameters: Vec<&(dyn ToSql + Sync)> = texts
-        .iter()
-        .map(|text| text as &(dyn ToSql + Sync))
-        .collect();
-    transaction.batch_execute(RECORD_SESSION).await?;
-    let rows = transaction.query(&select(&collection), &parameters).await;
-    let rows = match rows {
-        // Text that the key's type cannot hold is no record's id.
-        Err(error) if is_data_exception(&error) => return Err(missing()),
-        rows => rows?,
+    let texts = texts.into_iter().map(Arc::from);
+    let want = Want {
+        equals: collection.key_fields.iter().copied().zip(texts).collect(),
+        collection: Arc::clone(&collection),
+        before: None,
     };
-    for row in rows {
-        let json: String = row.try_get("image")?;
-        let unreadable = |error| Failure::internal("could not read the record", error);
-        let parsed = parse_image(json.into(), &collection).map_err(unreadable)?;
-        let found = record_id(&parsed.image, &collection).map_err(unreadable)?;
-        if *found.0 == *id {
-            return Ok(Found {
-                collection,
-                id: found,
-                image: parsed.image,
-            });
+    let mut answers = reading.fetch(vec![want]).await.map_err(unavailable)?;
+    let rows = match answers.pop() {
+        Some((_, related::Found::Rows(rows))) => rows,
+        Some((_, related::Found::Failed)) => {
+            let text = format!(
+                "the record {name}/{id} cannot be read: either its key cannot look like this, or you may not select \
+                 from {}",
+                collection.table
+            );
+            return Err(Failure::new(failure::USAGE, text));
         }
+        Some((_, related::Found::HeldBack { .. })) => {
+            let text = format!(
+                "{} does not answer in time; is it locked?",
+                collection.table
+            );
+            return Err(Failure::new(failure::UNAVAILABLE, text));
+        }
+        _ => Vec::new(),
+    };
+    let row = rows.into_iter().find(|row| *row.id.0 == *id);
+    let row = row.ok_or_else(missing)?;
+    Ok(Found {
+        collection,
+        id: row.id,
+        image: row.image,
+    })
+}
+
+/// Puts on the shelf what was looked for on it in vain; `false` if nothing was.
+pub(super) async fn wanted(reading: &mut dyn Reading, shelf: &mut Shelf) -> Result<bool, Failure> {
+    let wants = shelf.take_wanted();
+    if wants.is_empty() {
+        return Ok(false);
     }
-    Err(missing())
+    for (want, found) in reading.fetch(wants).await.map_err(unavailable)? {
+        shelf.put(want, found);
+    }
+    Ok(true)
 }
 
-fn is_data_exception(error: &tokio_postgres::Error) -> bool {
-    let code = error.code().map(|code| code.code());
-    code.is_some_and(|code| code.starts_with("22"))
-}
-
-/// Written of names and types that the catalog read from the database. Only the collection's fields
-/// are read: other columns are never to be seen.
-fn select(collection: &Collection) -> String {
-    let columns: Vec<String> = collection
-        .fields
-        .iter()
-        .map(|field| format!("t.{}", quoted(&field.name)))
-        .collect();
-    let conditions = collection
-        .key_fields
-        .iter()
-        .zip(1..)
-        .map(|(&index, place)| {
-            let field = &collection.fields[index];
-            let column = format!("t.{}", quoted(&field.name));
-            match field.column_type == ColumnType::default() {
-                true => format!("{column}::text = ${place}::text"),
-                // So that the key's index is used.
-                false => format!("{column} = ${place}::text::{}", field.column_type.sql),
-            }
-        });
-    let conditions: Vec<String> = conditions.collect();
-    let mut statement = format!(
-        "select row_to_json(x.*)::text as image from (select {} from {}.{} t where ",
-        columns.join(", "),
-        quoted(&collection.table.schema),
-        quoted(&collection.table.table),
-    );
-    write!(statement, "{} limit 2) x", conditions.join(" and "))
-        .expect("writing to a string cannot fail");
-    statement
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+fn unavailable(error: FetchError) -> Failure {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    Failure::new(failure::UNAVAILABLE, text)
 }

@@ -20,6 +20,8 @@ pub(super) struct Judge<'j> {
     pub(super) catalog: &'j Catalog,
     pub(super) found: &'j Found,
     pub(super) auth: Option<&'j AuthValues>,
+    /// Other records, as far as they were fetched; notes which are missing.
+    pub(super) shelf: Shelf,
     /// Whether values are shown beside comparisons.
     pub(super) show_values: bool,
 }
@@ -83,14 +85,13 @@ impl Judge<'_> {
             image: &self.found.image,
             deleted_by: None,
         };
-        let (options, shelf) = (BTreeMap::new(), Shelf::default());
-        let now = Timestamp::now();
-        let request = RequestContext::realtime(self.auth, &options, &options, now, &shelf);
+        let (options, now) = (BTreeMap::new(), Timestamp::now());
+        let request = RequestContext::realtime(self.auth, &options, &options, now, &self.shelf);
         predicate
             .decide(row, &request)
             .map_err(|error| match error {
                 Undecidable::NotLoaded => {
-                    "it reads other records, which this command does not fetch".to_owned()
+                    "it reads other records, which the database does not find in time".to_owned()
                 }
                 error => error.to_string(),
             })

@@ -11,7 +11,11 @@ use super::judge::{Judge, Judged};
 use super::{Explain, defect};
 use crate::auth::{SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::policy::{Explanation, Policy, Reference, Roles, RuleKind};
+use crate::related::{Library, Reading, Shelf};
 use crate::rules::AuthValues;
+
+/// How often more records are fetched: each time follows every path one step further.
+const ROUNDS_MAX: usize = 16;
 
 /// What was found out about one kind of rule.
 struct Answer<'a> {
@@ -24,25 +28,37 @@ struct Answer<'a> {
 pub(super) async fn explain(
     command: &Explain,
     transaction: &Transaction<'_>,
+    library: &dyn Library,
     roles: &Roles,
     collection: &str,
     id: &str,
 ) -> Result<bool, Failure> {
     let catalog = read_catalog(transaction).await?;
-    let found = fetch::record(transaction, &catalog, collection, id).await?;
-    let asker = asker(command, transaction, &catalog).await?;
-    let judge = Judge {
-        catalog: &catalog,
-        found: &found,
-        auth: asker.as_ref(),
-        show_values: command.show_values,
-    };
+    // All records are read at one moment.
+    let mut reading = library.open();
+    let reading = &mut *reading;
+    let found = fetch::record(reading, &catalog, collection, id).await?;
+    let asker = asker(command, reading, &catalog).await?;
     let policy = &found.collection.policy;
     let explanations = command
         .kinds()
         .into_iter()
         .map(|kind| policy.explain(roles, collection, kind));
     let explanations: Vec<Explanation> = explanations.collect();
+    let mut judge = Judge {
+        catalog: &catalog,
+        found: &found,
+        auth: asker.as_ref(),
+        shelf: Shelf::default(),
+        show_values: command.show_values,
+    };
+    for _ in 0..ROUNDS_MAX {
+        let rows = explanations.iter().flat_map(|one| &one.rows);
+        rows.for_each(|row| drop(judge.judge(row)));
+        if !fetch::wanted(reading, &mut judge.shelf).await? {
+            break;
+        }
+    }
     let mut answers = Vec::new();
     for explanation in &explanations {
         let rows = explanation.rows.iter().map(|row| judge.judge(row));
@@ -62,7 +78,7 @@ pub(super) async fn explain(
 /// What rules know of whoever asks.
 async fn asker(
     command: &Explain,
-    transaction: &Transaction<'_>,
+    reading: &mut dyn Reading,
     catalog: &crate::catalog::Catalog,
 ) -> Result<Option<AuthValues>, Failure> {
     match (&*command.who, command.who.split_once('/')) {
@@ -74,7 +90,7 @@ async fn asker(
             ..AuthValues::default()
         })),
         (_, Some((collection, id))) => {
-            let found = fetch::record(transaction, catalog, collection, id).await?;
+            let found = fetch::record(reading, catalog, collection, id).await?;
             let Found {
                 collection,
                 id,

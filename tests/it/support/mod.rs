@@ -9,6 +9,7 @@
 mod database;
 pub mod feed;
 pub mod ledger;
+pub mod people;
 pub mod server;
 pub mod source;
 pub mod sse;
