@@ -10,6 +10,7 @@ mod compile;
 mod decide;
 mod gates;
 mod measure;
+mod related;
 mod world;
 
 use std::fs;
@@ -48,14 +49,15 @@ fn main() -> Result<(), Error> {
     };
     print_facts(rounds, cell)?;
     let world = World::new();
-    // Decisions that read other records (one batch of N) become a group of their own here: they need a
-    // database, which none of these does.
+    let site = related::Site::open()?;
     let mut groups = vec![
         compile::group(&world),
         decide::one(&world),
         decide::many(&world),
     ];
     groups.push(gates::group(&world)?);
+    groups.push(related::batches(&site));
+    groups.push(related::decisions(&site, &world));
     for _ in 0..rounds {
         groups.iter_mut().for_each(|group| group.measure(cell));
     }
@@ -77,6 +79,8 @@ fn print_facts(rounds: usize, cell: Duration) -> Result<(), Error> {
         "release"
     };
     println!("{} cores: {cpu}; a {build} build", available_parallelism()?);
-    println!("{rounds} rounds, {cell:.1?} per line, lines in turn, one thread");
+    println!(
+        "{rounds} rounds, {cell:.1?} per line, lines in turn, one thread; Postgres on the same machine"
+    );
     Ok(())
 }

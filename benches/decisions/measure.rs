@@ -15,6 +15,8 @@ struct Line<'w> {
     title: String,
     /// The line that it is compared with.
     baseline: usize,
+    /// Into how many its time is divided.
+    parts: f64,
     work: Box<dyn FnMut() + 'w>,
     /// Nanoseconds for the work once, by round.
     times: Vec<f64>,
@@ -31,24 +33,36 @@ impl<'w> Group<'w> {
     /// Adds what later lines are compared with.
     pub fn baseline<T>(&mut self, title: impl Into<String>, work: impl FnMut() -> T + 'w) {
         let next = self.lines.len();
-        self.add(title, next, work);
+        self.add(title, next, 1, work);
     }
 
     /// Adds a line that is compared with the baseline before it.
     pub fn line<T>(&mut self, title: impl Into<String>, work: impl FnMut() -> T + 'w) {
+        self.share(title, 1, work);
+    }
+
+    /// As [`line`](Self::line), for work of so many parts, of which one is told.
+    pub fn share<T>(
+        &mut self,
+        title: impl Into<String>,
+        parts: usize,
+        work: impl FnMut() -> T + 'w,
+    ) {
         let baseline = self.lines.last().map_or(0, |line| line.baseline);
-        self.add(title, baseline, work);
+        self.add(title, baseline, parts, work);
     }
 
     fn add<T>(
         &mut self,
         title: impl Into<String>,
         baseline: usize,
+        parts: usize,
         mut work: impl FnMut() -> T + 'w,
     ) {
         self.lines.push(Line {
             title: title.into(),
             baseline,
+            parts: parts as f64,
             work: Box::new(move || drop(black_box(work()))),
             times: Vec::new(),
         });
@@ -58,7 +72,7 @@ impl<'w> Group<'w> {
     pub fn measure(&mut self, cell: Duration) {
         for line in &mut self.lines {
             let time = time_of(&mut line.work, cell);
-            line.times.push(time);
+            line.times.push(time / line.parts);
         }
     }
 

@@ -70,12 +70,17 @@ impl Access {
         tally: &Tally,
     ) -> Result<bool, Undecidable> {
         self.missing.set(false);
+        let mark = request.shelf.mark();
         let opens = self.ask(member, row.collection, kind, |gate| {
             gate.opens(|rule| rule.holds(row, request, tally, &self.missing))
         });
         match opens {
             false if self.missing.get() => Err(Undecidable::NotLoaded),
-            opens => Ok(opens),
+            opens => {
+                // Some rule missed rows, and another decided.
+                request.shelf.forget_since(mark);
+                Ok(opens)
+            }
         }
     }
 

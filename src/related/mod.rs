@@ -21,7 +21,7 @@ mod want;
 pub use keys::{is_value_of, keys_in};
 pub use library::{FetchError, Library, Reading};
 pub use session::DatabaseLibrary;
-pub use shelf::{Absent, Found, Shelf};
+pub use shelf::{Absent, Found, Mark, Shelf};
 pub use want::{RelatedRow, Want};
 
 /// Rows that one want may come to. More are as good as none: what needs them is not decided.

@@ -37,6 +37,13 @@ pub enum Absent {
     HeldBack,
 }
 
+/// A moment in what was looked for on a shelf.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    wanted: usize,
+    held_back: Option<Instant>,
+}
+
 /// Rows of other collections, all of one moment. Begins empty.
 #[derive(Debug, Default)]
 pub struct Shelf {
@@ -88,6 +95,20 @@ impl Shelf {
     /// Until when rows are held back that were looked for since this was last asked.
     pub fn take_held_back(&self) -> Option<Instant> {
         self.held_back.take()
+    }
+
+    /// What has been looked for in vain so far.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            wanted: self.wanted.borrow().len(),
+            held_back: self.held_back.get(),
+        }
+    }
+
+    /// Forgets what was looked for in vain since a mark: it turned out not to matter.
+    pub fn forget_since(&self, mark: Mark) {
+        self.wanted.borrow_mut().truncate(mark.wanted);
+        self.held_back.set(mark.held_back);
     }
 
     /// Puts in the answer to a want.

@@ -216,7 +216,13 @@ impl Predicate {
         if filter && !self.reaches_open_collections(request)? {
             return Ok(false);
         }
-        Evaluation::new(row, request, filter, &self.joins).holds(&self.node)
+        let mark = request.shelf.mark();
+        let outcome = Evaluation::new(row, request, filter, &self.joins).holds(&self.node);
+        if outcome.is_ok() {
+            // Some part missed rows, and another decided.
+            request.shelf.forget_since(mark);
+        }
+        outcome
     }
 
     /// Whether a filter keeps to collections that its author may list at all (contract, section 4.6).

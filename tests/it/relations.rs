@@ -318,7 +318,7 @@ async fn a_rule_whose_related_column_is_dropped_denies_and_is_told() {
     feed.run("alter table teams drop column name").await;
     let changes = "insert into docs values ('b', 't1'); insert into open values ('c', null)";
     assert_eq!(feed.changes(changes).await, ["create open c"]);
-    // The alteration is noticed with the next change of the table itself, or with time.
+    // The next change of the altered table itself tells the server.
     feed.run("update teams set members = '{}' where id = 't1'")
         .await;
     broken(&feed, &["docs"]).await;

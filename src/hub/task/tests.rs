@@ -325,10 +325,22 @@ async fn who_missed_nothing_during_a_pause_is_told_once_and_a_new_pause_tells_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_decided_without_the_rows_held_back_is_delivered_or_not_as_ever() {
-    let nodes = Nodes::new(Mood::HoldsBack(Instant::now() + Duration::from_secs(5)));
+async fn whom_the_rows_held_back_do_not_concern_is_told_nothing() {
+    for (post, received) in [("q:two=a", &["p"][..]), ("q:one=a", &["p", "resync"])] {
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut site = Site::open(&Nodes::new(Mood::HoldsBack(until))).await;
+        site.set_rule("(one.next.open = 'yes' && two = '') || id = 'p'");
+        site.publish(&["p:one=a", post]);
+        assert_eq!(site.end().await, received, "{post}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_are_not_looked_up_where_another_part_of_the_rule_decides() {
+    let nodes = Nodes::new(Mood::Willing);
     let mut site = Site::open(&nodes).await;
     site.set_rule("(one.open = 'yes' && id = 'q') || id = 'p'");
     site.publish(&["n:one=a", "p:one=a", "o:one=a"]);
     assert_eq!(site.end().await, ["p"]);
+    assert_eq!(nodes.told(), [""; 0]);
 }
