@@ -59,6 +59,13 @@ impl Delay {
             _ => None,
         }
     }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Locked => "somebody holds a lock on the table, as ALTER TABLE does",
+            Self::Slow => "make an index over the fields that are compared",
+        }
+    }
 }
 
 impl Breakers {
@@ -101,10 +108,11 @@ impl Breakers {
         tracing::warn!(
             collection.name = %collection,
             table = %group.collection.table,
-            locked = delay == Delay::Locked,
+            fields = field_names(group),
             pause_s = pause.as_secs(),
-            "records were not found in time, so they are not looked for during a pause; who may miss something for \
-             that is told to load afresh"
+            "related records were not found in time and are not looked for during a pause; who may miss something \
+             for that is told to load afresh; {}",
+            delay.advice()
         );
         let one = Open {
             collection,
@@ -153,6 +161,14 @@ impl Scope {
         let fields = Self::Fields(key, group.fields.clone(), group.before.is_some());
         [Self::Table(key), fields]
     }
+}
+
+fn field_names(group: &Group) -> String {
+    let fields = group.fields.iter();
+    let names: Vec<&str> = fields
+        .map(|&index| &*group.collection.fields[index].name)
+        .collect();
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -78,6 +78,44 @@ async fn a_locked_table_stops_nobody_and_those_it_concerns_are_told_to_load_afre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_that_takes_too_long_is_tried_again_after_a_pause() {
+    // Writing a team as JSON takes as long as the knob says.
+    let slow_teams = "
+        create table knob (seconds int);
+        insert into knob values (0);
+        create type pace as enum ('slow');
+        create function pace_as_json(pace) returns json language plpgsql as
+            $$begin perform pg_catalog.pg_sleep(seconds) from public.knob; return '1'; end$$;
+        create cast (pace as json) with function pace_as_json(pace);
+        alter table teams add column pace pace default 'slow';";
+    let setup = [
+        &*teams(),
+        slow_teams,
+        &docs("docs", r#"team.name = "Red""#),
+        &docs("open", ""),
+    ]
+    .concat();
+    let mut feed = Feed::open(&setup, &["docs", "open"]).await;
+    feed.run("insert into docs values ('a', 't1')").await;
+    assert_eq!(next(&mut feed.stream).await, "create a");
+    feed.run("update knob set seconds = 60").await;
+    let began = Instant::now();
+    feed.run("insert into docs values ('b', 't1'); insert into open values ('b', null)")
+        .await;
+    assert_eq!(next(&mut feed.stream).await, "resync");
+    assert_eq!(next(&mut feed.stream).await, "create b");
+    assert!(began.elapsed() < Duration::from_secs(5), "{began:?}");
+    feed.run("insert into docs values ('c', 't1'); insert into open values ('c', null)")
+        .await;
+    assert_eq!(next(&mut feed.stream).await, "create c");
+    feed.run("update knob set seconds = 0").await;
+    assert_eq!(next(&mut feed.stream).await, "resync");
+    feed.run("insert into docs values ('d', 't1')").await;
+    assert_eq!(next(&mut feed.stream).await, "create d");
+    assert_eq!(metric(&feed, "rowcast_rule_errors_total"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alteration_that_locks_a_table_for_a_moment_is_waited_for() {
     let setup = [teams(), docs("docs", MEMBERS_ONLY)].concat();
     let feed = Feed::open(&setup, &[]).await;
