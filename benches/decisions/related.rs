@@ -56,7 +56,7 @@ impl Site {
             .build()?;
         let binaries = Binaries::find(&search())?;
         let cluster = Cluster::start(&ClusterOptions::new(binaries))?;
-        let database = Database::new(&DatabaseOptions::new(&cluster.url("postgres")))?;
+        let database = Database::new(&DatabaseOptions::new(cluster.url("postgres")))?;
         let (catalog, client) = runtime.block_on(prepared(&database))?;
         let collection = Arc::clone(catalog.find("posts").ok_or("no posts")?);
         let scope = Scope {
