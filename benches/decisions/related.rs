@@ -87,6 +87,8 @@ impl Site {
 
     /// As the hub does: all are asked, what they want is fetched at once, and all are asked again.
     fn decide(&self, count: usize) -> usize {
+        // A reading gives its connection back in a task of its own.
+        let _inside = self.runtime.enter();
         let mut shelf = Shelf::default();
         let mut reading = self.library.open();
         loop {
