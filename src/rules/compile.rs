@@ -69,6 +69,7 @@ impl<'c> Compiler<'c> {
             left,
             operator: comparison.operator,
             right,
+            shown: secrets.clone().map(|secret| secret.map(Box::new)),
         });
         Ok(self.with_conditions(compared, secrets.into_iter().flatten()))
     }
@@ -101,6 +102,7 @@ impl<'c> Compiler<'c> {
                     any: true,
                 },
                 right: Source::Constant(Value::bool(true)),
+                shown: [None, None],
             })
         }));
         if parts.len() == 1 {
@@ -122,7 +124,7 @@ impl<'c> Compiler<'c> {
                 rows.map(|(index, _)| Node::Visible(index, self.chain(Home::Joined(index)))),
             );
         }
-        narrow(&node, &mut self.joins);
+        narrow(&node, &mut self.joins, self.names.usage != RuleUse::Rule);
         if parts.is_empty() {
             return Ok(node);
         }

@@ -8,7 +8,7 @@ use super::compare::{Side, compare};
 use super::compile::chain;
 use super::context::RequestContext;
 use super::predicate::{Row, Undecidable};
-use super::program::{Comparison, Join, JoinSet, Node, Source};
+use super::program::{Comparison, Home, Join, JoinSet, Node, Source};
 use super::value::Value;
 use crate::related::RelatedRow;
 
@@ -111,8 +111,9 @@ impl<'e> Evaluation<'e> {
     /// Whether any item of the left side and any of the right make it false.
     fn is_violated(&self, comparison: &'e Comparison) -> Result<bool, Undecidable> {
         let [left, right] = comparison.all_of;
-        let lefts = self.all_sides(&comparison.left, left);
-        let rights = self.all_sides(&comparison.right, right)?;
+        let [left_shown, right_shown] = &comparison.shown;
+        let lefts = self.all_sides(&comparison.left, left, left_shown.as_deref());
+        let rights = self.all_sides(&comparison.right, right, right_shown.as_deref())?;
         for left in &lefts? {
             for right in &rights {
                 if self.outcome(comparison, left, right)? == Some(false) {
@@ -123,18 +124,25 @@ impl<'e> Evaluation<'e> {
         Ok(false)
     }
 
-    /// What a side is worth with each choice of these joins.
-    fn all_sides(&self, source: &'e Source, joins: JoinSet) -> Result<Vec<Side<'e>>, Undecidable> {
+    /// What a side is worth with each choice of these joins. What a filter may not see is no choice.
+    fn all_sides(
+        &self,
+        source: &'e Source,
+        joins: JoinSet,
+        shown: Option<&'e Source>,
+    ) -> Result<Vec<Side<'e>>, Undecidable> {
         let mut sides = Vec::new();
         self.each_choice(joins, &mut |evaluation| {
-            sides.push(evaluation.side(source)?);
+            if evaluation.is_open(source, shown)? {
+                sides.push(evaluation.side(source)?);
+            }
             Ok(())
         })?;
         Ok(sides)
     }
 
-    /// Calls `visit` for each choice of these joins, whatever is chosen now. What a filter may not
-    /// see is no choice.
+    /// Calls `visit` for each choice of these joins, whatever is chosen now. Where rows are missing, it goes
+    /// on, so that all that are missing are noted at once.
     fn each_choice(
         &self,
         joins: JoinSet,
@@ -148,29 +156,36 @@ impl<'e> Evaluation<'e> {
         let current = self.current[join].get();
         let items = self.items(join)?;
         let mut outcome = Ok(());
-        for (index, item) in items.iter().enumerate() {
+        for index in 0..items.len() {
             self.current[join].set(index);
-            outcome = match self.is_closed(join, item) {
-                Ok(true) => continue,
-                Ok(false) => self.each_choice(others, visit),
-                Err(error) => Err(error),
-            };
-            if outcome.is_err() {
-                break;
+            match self.each_choice(others, visit) {
+                Ok(()) => {}
+                missing @ Err(Undecidable::NotLoaded) => outcome = missing,
+                other => {
+                    outcome = other;
+                    break;
+                }
             }
         }
         self.current[join].set(current);
         outcome
     }
 
-    /// Whether a filter must not look at an item.
-    fn is_closed(&self, join: usize, item: &Item<'e>) -> Result<bool, Undecidable> {
-        match (&self.joins[join], item) {
-            (Join::Rows(rows), Item::Row(Some(row))) if self.filter => {
-                Ok(!self.may_list(&rows.collection, row)?)
-            }
-            _ => Ok(false),
+    /// Whether a filter may look at a value: at every row on the way to it, also those with nothing to
+    /// choose, and at the value itself.
+    fn is_open(&self, source: &'e Source, shown: Option<&'e Source>) -> Result<bool, Undecidable> {
+        if !self.filter {
+            return Ok(true);
         }
+        let mut home = source.origin();
+        while let Some(Home::Joined(join)) = home {
+            if matches!(self.joins[join], Join::Rows(_)) && !self.is_visible(join)? {
+                return Ok(false);
+            }
+            home = Some(self.joins[join].home());
+        }
+        let flag = shown.map(|shown| self.side(shown)).transpose()?;
+        Ok(flag.is_none_or(|flag| flag.value == Value::bool(true)))
     }
 
     /// Whether `holds` does for one item of a join; where there is none, one that is NULL.

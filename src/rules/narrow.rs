@@ -9,22 +9,35 @@ use super::program::{Comparison, Home, Join, Node, Reach, Rows, Source};
 use crate::catalog::{Field, FieldKind, TypeClass};
 
 /// Notes, for each join of rows that could be many, what its rows must equal.
-pub(super) fn narrow(root: &Node, joins: &mut [Join]) {
-    for (index, join) in joins.iter_mut().enumerate() {
-        let Join::Rows(rows) = join else {
-            continue;
-        };
-        if !is_wide(rows) || wants_every(root, index) {
-            continue;
+///
+/// Of a `filter`, only what the whole demands: else the rows that are left out could not be told from those
+/// that its author must not see, and their values from the outcome.
+pub(super) fn narrow(root: &Node, joins: &mut [Join], filter: bool) {
+    for index in 0..joins.len() {
+        let narrow = conditions(root, joins, index, filter);
+        if let Join::Rows(rows) = &mut joins[index] {
+            rows.narrow = narrow;
         }
-        rows.narrow = match home_of(root, index) {
-            Node::And(parts, _) => parts
-                .iter()
-                .filter_map(|part| condition(part, index, rows))
-                .collect(),
-            other => Vec::from_iter(condition(other, index, rows)),
-        };
     }
+}
+
+/// What the rows of a join must equal.
+fn conditions(root: &Node, joins: &[Join], index: usize, filter: bool) -> Vec<(usize, Source)> {
+    let Join::Rows(rows) = &joins[index] else {
+        return Vec::new();
+    };
+    if !is_wide(rows) || wants_every(root, index) {
+        return Vec::new();
+    }
+    let parts = match home_of(root, index, filter) {
+        None => return Vec::new(),
+        Some(Node::And(parts, _)) => parts.as_slice(),
+        Some(other) => std::slice::from_ref(other),
+    };
+    let conditions = parts
+        .iter()
+        .filter_map(|part| condition(part, index, rows, joins));
+    conditions.collect()
 }
 
 /// Whether there may be many rows for one key.
@@ -51,21 +64,25 @@ fn wants_every(node: &Node, join: usize) -> bool {
     }
 }
 
-/// The smallest part that says all there is to say about a join.
-fn home_of(node: &Node, join: usize) -> &Node {
+/// The smallest part that says all there is to say about a join; for a filter, `None` if the whole can do
+/// without that part.
+fn home_of(node: &Node, join: usize, filter: bool) -> Option<&Node> {
     let (Node::And(parts, _) | Node::Or(parts, _)) = node else {
-        return node;
+        return Some(node);
     };
+    if filter && matches!(node, Node::Or(..)) {
+        return None;
+    }
     let mut concerned = parts.iter().filter(|part| part.joins() & (1 << join) != 0);
     match (concerned.next(), concerned.next()) {
-        (Some(only), None) => home_of(only, join),
-        _ => node,
+        (Some(only), None) => home_of(only, join, filter),
+        _ => Some(node),
     }
 }
 
 /// The field of a row and what it must equal, if that is what a node demands and can be asked of the
 /// database.
-fn condition(node: &Node, join: usize, rows: &Rows) -> Option<(usize, Source)> {
+fn condition(node: &Node, join: usize, rows: &Rows, joins: &[Join]) -> Option<(usize, Source)> {
     let Node::Comparison(comparison) = node else {
         return None;
     };
@@ -78,7 +95,8 @@ fn condition(node: &Node, join: usize, rows: &Rows) -> Option<(usize, Source)> {
         .into_iter()
         .find_map(|(own, other)| {
             let field = own_field(own, join, rows)?;
-            let known = !speaks_of(other, join) && is_askable(&rows.collection.fields[field]);
+            let known =
+                !speaks_of(other, join, joins) && is_askable(&rows.collection.fields[field]);
             known.then(|| (field, other.clone()))
         })
 }
@@ -95,14 +113,20 @@ fn own_field(source: &Source, join: usize, rows: &Rows) -> Option<usize> {
     }
 }
 
-fn speaks_of(source: &Source, join: usize) -> bool {
-    match source {
-        Source::Each(_) | Source::Lower(_) | Source::Distance(_) | Source::Time(_) => true,
-        other => match other.home() {
-            Some(Home::Joined(home)) => home == join,
-            _ => false,
-        },
+/// Whether a value may come from the row that is sought, be it over further relations, so that nobody knows
+/// it before.
+fn speaks_of(source: &Source, join: usize, joins: &[Join]) -> bool {
+    if let Source::Each(_) | Source::Lower(_) | Source::Distance(_) | Source::Time(_) = source {
+        return true;
     }
+    let mut home = source.home();
+    while let Some(Home::Joined(index)) = home {
+        if index == join {
+            return true;
+        }
+        home = Some(joins[index].home());
+    }
+    false
 }
 
 /// Whether the database's idea of equal contains ours.

@@ -116,6 +116,8 @@ pub(super) struct Comparison {
     pub(super) joins: JoinSet,
     /// The joins of each side whose every item must do, not only one.
     pub(super) all_of: [JoinSet; 2],
+    /// For each side, what must be true of a row for a filter to look at its value.
+    pub(super) shown: [Option<Box<Source>>; 2],
 }
 
 /// A field of a collection.
@@ -173,6 +175,16 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// As [`home`](Self::home), of what a value is made of, too.
+    pub(super) fn origin(&self) -> Option<Home> {
+        match self {
+            Self::Each(join) => Some(Home::Joined(*join)),
+            Self::Lower(inner) => inner.origin(),
+            Self::Time(call) => call.time.as_ref()?.origin(),
+            other => other.home(),
+        }
+    }
+
     /// Whose value it is, if it is a value of somebody's row.
     pub(super) fn home(&self) -> Option<Home> {
         match self {
