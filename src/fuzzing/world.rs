@@ -1,5 +1,7 @@
 //! A collection with a field of every kind, and somebody who asks.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -145,6 +147,8 @@ fn auth(fields: &[Field]) -> AuthSettings {
 /// Somebody with these claims, which are JSON; a guest if they are not.
 pub(super) fn somebody(claims: &str) -> Option<AuthValues> {
     let fields: Map<String, Value> = serde_json::from_str(claims).ok()?;
+    let users = Arc::new(users());
+    let image = parse_image(claims.into(), &users).ok()?.image;
     Some(AuthValues {
         id: "u1".to_owned(),
         collection_id: "pbc_2".to_owned(),
@@ -153,7 +157,8 @@ pub(super) fn somebody(claims: &str) -> Option<AuthValues> {
         email_visibility: false,
         verified: true,
         fields,
-        collection: Some(users().into()),
+        collection: Some(users),
+        image: Some(image),
     })
 }
 

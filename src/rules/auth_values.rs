@@ -19,6 +19,7 @@ impl AuthValues {
             collection_id: collection.id.to_string(),
             collection_name: collection.name.to_string(),
             collection: Some(Arc::clone(collection)),
+            image: Some(image.clone()),
             ..Self::of_claims(id, fields)
         }
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::predicate::{Row, Undecidable};
 use crate::catalog::Collection;
+use crate::event::RowImage;
 use crate::related::Shelf;
 
 /// The request as rules see it.
@@ -84,6 +85,8 @@ pub struct AuthValues {
     /// All other fields of the record, or claims of the token, in the formats of a record. Members
     /// with the names of the above are not looked at.
     pub fields: Map<String, Value>,
-    /// The record's collection, which says what its fields point to; `None` of foreign tokens.
+    /// The record's collection, which says what its fields are and point to; `None` of foreign tokens.
     pub collection: Option<Arc<Collection>>,
+    /// The record's row. It tells NULL from what a record shows for it; `None` of foreign tokens.
+    pub image: Option<RowImage>,
 }

@@ -72,7 +72,7 @@ impl<'c> Names<'c> {
         joins: &mut Vec<Join>,
     ) -> Result<Source, Problem> {
         if path.is_empty() {
-            return auth_member(member, joins);
+            return self.auth_field(member, joins);
         }
         self.auth_paths.set(true);
         if let Some(collection) = self.scope.auth
@@ -84,6 +84,23 @@ impl<'c> Names<'c> {
             return self.paths(joins).walk(spot, &segments);
         }
         auth_path(name, member, path)
+    }
+
+    /// A member of `@request.auth` itself. Only its collection knows what can be counted and taken apart.
+    fn auth_field(&self, segment: &str, joins: &mut Vec<Join>) -> Result<Source, Problem> {
+        let (name, modifier) = split_modifier(segment)?;
+        let counts = matches!(modifier, Some(Modifier::Length | Modifier::Each));
+        if !counts || AuthMember::parse(name).is_some() {
+            return auth_member(segment, joins);
+        }
+        self.auth_paths.set(true);
+        match self.scope.auth {
+            Some(collection) if find(collection, name, self.usage).is_ok() => {
+                let spot = Spot::new(Home::Auth, collection);
+                self.paths(joins).field(spot, segment)
+            }
+            _ => auth_member(segment, joins),
+        }
     }
 
     /// What says whether an email may be looked at, if it is an email that a filter looks at.

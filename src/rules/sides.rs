@@ -9,6 +9,7 @@ use super::functions::{Moment, TimeValue, distance_km};
 use super::path::Step;
 use super::predicate::Undecidable;
 use super::program::{AuthMember, FieldRef, Home, Join, Place, Source, TimeCall};
+use super::reach::field_ref;
 use super::read;
 use super::value::Value;
 use super::wants::At;
@@ -92,6 +93,9 @@ impl<'e> Evaluation<'e> {
     }
 
     fn auth_field(&self, name: &str, path: &[Step]) -> Result<Side<'e>, Undecidable> {
+        if let Some(field) = self.principals_field(name) {
+            return self.field_of_principal(&field, path);
+        }
         let Some(value) = self.auth_value(name) else {
             return Ok(Side::bound(Value::Null));
         };
@@ -108,6 +112,26 @@ impl<'e> Evaluation<'e> {
                 name: name.to_owned(),
             }),
         }
+    }
+
+    /// The field of the principal's collection; `None` where there is no such field, or no collection.
+    fn principals_field(&self, name: &str) -> Option<FieldRef> {
+        let collection = self.request.auth?.collection.as_ref()?;
+        collection
+            .field(name)
+            .map(|index| field_ref(collection, index))
+    }
+
+    fn field_of_principal(&self, field: &FieldRef, path: &[Step]) -> Result<Side<'e>, Undecidable> {
+        if path.is_empty() {
+            return Ok(field_side(field, self.field(Home::Auth, field)?));
+        }
+        if field.kind == FieldKind::Json {
+            return Ok(json(self.json_path(Home::Auth, field, path)?));
+        }
+        Err(Undecidable::AuthPath {
+            name: field.name.to_string(),
+        })
     }
 
     fn auth_length(&self, name: &str) -> Result<Side<'e>, Undecidable> {
@@ -130,8 +154,8 @@ impl<'e> Evaluation<'e> {
         let join = match home {
             Home::Record => return Ok(At::Record(self.row)),
             Home::Joined(join) => join,
-            // Its values are known by name, not by place.
-            Home::Auth | Home::Nowhere => return Ok(At::Nobody),
+            Home::Auth => return Ok(self.principal()),
+            Home::Nowhere => return Ok(At::Nobody),
         };
         let Join::Rows(rows) = self.join(join) else {
             return Ok(At::Nobody);
@@ -142,10 +166,20 @@ impl<'e> Evaluation<'e> {
         })
     }
 
+    /// The principal's record, if it is one of ours.
+    fn principal(&self) -> At<'e> {
+        let auth: Option<&'e AuthValues> = self.request.auth;
+        let collection = auth.and_then(|auth| Some((auth.collection.as_deref()?, auth)));
+        collection.map_or(At::Nobody, |(collection, auth)| {
+            At::Principal(collection, auth)
+        })
+    }
+
     fn id(&self, home: Home) -> Result<Value<'e>, Undecidable> {
         Ok(match self.at(home)? {
             At::Record(row) => Value::text(&*row.id.0),
             At::Joined(_, row) => Value::text(&*row.id.0),
+            At::Principal(_, auth) => Value::text(&*auth.id),
             At::Nobody => Value::Null,
         })
     }
@@ -159,10 +193,7 @@ impl<'e> Evaluation<'e> {
 
     /// The key of a related record as its id, which is a text; `''` where there is none.
     fn key(&self, home: Home, field: &FieldRef) -> Result<Value<'e>, Undecidable> {
-        let value = match home {
-            Home::Auth => self.auth_value(&field.name).map_or(Value::Null, json_value),
-            _ => self.field_as_stored(home, field)?,
-        };
+        let value = self.field_as_stored(home, field)?;
         Ok(value
             .to_text()
             .map_or(Value::Null, |text| Value::text(text.into_owned())))
@@ -184,12 +215,6 @@ impl<'e> Evaluation<'e> {
         field: &FieldRef,
         path: &[Step],
     ) -> Result<Value<'e>, Undecidable> {
-        if home == Home::Auth {
-            return Ok(match self.auth_value(&field.name) {
-                None => Value::Null,
-                Some(value) => at_path(value, path),
-            });
-        }
         let value = self.image_value(home, field)?;
         value.map_or(Ok(Value::Null), |json| {
             read::at_path(json, path).map_err(|_| unreadable(field))
@@ -225,6 +250,14 @@ impl<'e> Evaluation<'e> {
         let (collection, image) = match self.at(home)? {
             At::Record(row) => (row.collection, row.image),
             At::Joined(collection, row) => (collection, &row.image),
+            At::Principal(collection, auth) => match &auth.image {
+                Some(image) => (collection, image),
+                None => {
+                    return Err(Undecidable::FieldMissing {
+                        name: field.name.to_string(),
+                    });
+                }
+            },
             At::Nobody => return Ok(None),
         };
         let missing = || Undecidable::FieldMissing {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::context::AuthValues;
 use super::evaluate::{Evaluation, Item};
 use super::predicate::{Row, Undecidable};
 use super::program::{FieldRef, Home, Reach, Rows};
@@ -18,6 +19,8 @@ use crate::related::{Absent, ROWS_MAX, RelatedRow, Want, is_value_of, keys_in};
 pub(super) enum At<'e> {
     Record(Row<'e>),
     Joined(&'e Collection, &'e RelatedRow),
+    /// The principal's record.
+    Principal(&'e Collection, &'e AuthValues),
     /// There is no such row: all its values are NULL.
     Nobody,
 }
@@ -124,10 +127,6 @@ impl<'e> Evaluation<'e> {
         let unreadable = || Undecidable::Unreadable {
             name: field.name.to_string(),
         };
-        if home == Home::Auth {
-            let value = self.auth_value(&field.name);
-            return Ok(value.map(keys_in).unwrap_or_default());
-        }
         let Some(json) = self.image_value(home, field)? else {
             return Ok(Vec::new());
         };
@@ -139,7 +138,7 @@ impl<'e> Evaluation<'e> {
     pub(super) fn is_visible(&self, join: usize) -> Result<bool, Undecidable> {
         match self.at(Home::Joined(join))? {
             At::Joined(collection, row) => self.may_list(collection, row),
-            At::Record(_) | At::Nobody => Ok(true),
+            At::Record(_) | At::Principal(..) | At::Nobody => Ok(true),
         }
     }
 
@@ -185,6 +184,8 @@ fn sought(collection: &Collection, field: usize, value: &Value<'_>) -> Sought {
 /// The whole number that a value is to a column of numbers.
 fn whole(value: &Value<'_>) -> Sought {
     match value.borrowed().numeric().stored_number() {
+        // NULL shows as it.
+        Value::Integer(0) => Sought::Anything,
         Value::Integer(integer) => Sought::Text(integer.to_string().into()),
         Value::Real(_) | Value::Text(_) | Value::Null => Sought::Nothing,
     }

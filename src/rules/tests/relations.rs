@@ -86,6 +86,7 @@ fn collections() -> Vec<Collection> {
             text("email"),
             Field::new("emailVisibility", FieldKind::Bool),
             to(number("home"), TEAMS),
+            Field::new("meta", FieldKind::Json),
         ],
     );
     users.auth = Some(AuthSettings {
@@ -139,12 +140,14 @@ fn rows_of(collection: &str) -> Vec<Value> {
             json!({"id": "z", "name": "z", "w": 3}),
         ],
         "teams" => vec![
+            json!({"id": 0, "name": "zero"}),
             json!({"id": 1, "name": "red", "lead": "u1"}),
             json!({"id": 2, "name": "blue"}),
         ],
         "users" => vec![
-            json!({"id": "u1", "name": "Ann", "email": "a@b.c", "emailVisibility": true, "home": 1}),
+            json!({"id": "u1", "name": "Ann", "email": "a@b.c", "emailVisibility": true, "home": 1, "meta": [1, 2]}),
             json!({"id": "u2", "name": "Bob", "email": "b@b.c", "emailVisibility": false, "home": 2}),
+            json!({"id": "u3", "name": "Cy"}),
         ],
         "members" => vec![
             json!({"id": "m1", "user": "u1", "team": 1, "role": "owner"}),
@@ -280,13 +283,8 @@ fn user(id: &str) -> AuthValues {
     let world = World::new();
     let row = rows_of("users").into_iter().find(|row| row["id"] == id);
     let row = row.expect("a user");
-    AuthValues {
-        id: id.to_owned(),
-        collection_name: "users".to_owned(),
-        fields: row.as_object().expect("an object").clone(),
-        collection: Some(Arc::clone(world.get(USERS))),
-        ..AuthValues::default()
-    }
+    let users = world.get(USERS);
+    AuthValues::of_row(users, id, &image(users, &row))
 }
 
 fn check(auth: Option<&AuthValues>, table: &[(&str, &str)]) {
@@ -466,6 +464,61 @@ fn the_principals_own_relations_are_followed() {
 }
 
 #[test]
+fn null_is_nobodys_key() {
+    check(
+        Some(&user("u3")),
+        &[
+            ("@request.auth.home = 0", "ABCE"),
+            // A record shows 0 for it, and there is a team 0.
+            ("@request.auth.home.name = 'zero'", ""),
+            ("@request.auth.home.id = '0'", ""),
+            ("@request.auth.home.id = ''", "ABCE"),
+            ("@request.auth.home:length = 0", "ABCE"),
+        ],
+    );
+}
+
+#[test]
+fn the_principals_fields_are_what_its_collection_says() {
+    check(
+        Some(&user("u1")),
+        &[
+            ("@request.auth.meta.k = null", "ABCE"),
+            ("@request.auth.meta.1 = 2", "ABCE"),
+            // Neither a list nor a relation: the modifier is ignored.
+            ("@request.auth.meta:length = '[1,2]'", "ABCE"),
+            ("@request.auth.home:each = '1'", "ABCE"),
+            ("@request.auth.home:length = 1", "ABCE"),
+        ],
+    );
+    // NULL in JSON is not the empty text.
+    check(
+        Some(&user("u2")),
+        &[
+            ("@request.auth.meta = null", "ABCE"),
+            ("@request.auth.meta = ''", ""),
+        ],
+    );
+}
+
+#[test]
+fn a_row_is_not_sought_by_what_it_leads_to() {
+    check(
+        None,
+        &[
+            (
+                "@collection.members.team ?= @collection.members.user.home",
+                "ABCE",
+            ),
+            (
+                "team.members_via_team.user ?= team.members_via_team.team.lead",
+                "ACE",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn what_is_known_already_is_not_asked_for() {
     let (world, ann) = (World::new(), user("u1"));
     for (rule, asked) in [
@@ -488,6 +541,39 @@ fn what_is_known_already_is_not_asked_for() {
             "{rule}: {}",
             world.asked.get()
         );
+    }
+}
+
+#[test]
+fn what_hangs_on_several_rows_is_wanted_at_once() {
+    let world = World::new();
+    for rule in [
+        "@collection.tags.parent.name = 'nope'",
+        "@collection.tags.parent.name ?= 'nope'",
+    ] {
+        let predicate = world.compile(rule, RuleUse::Rule).expect("a rule");
+        let (collection, none) = (world.get(POSTS), Default::default());
+        let image = image(collection, &posts()[0].1);
+        let row = Row {
+            collection,
+            id: &RecordId("a".into()),
+            image: &image,
+            deleted_by: None,
+        };
+        let mut shelf = Shelf::default();
+        // All tags, then the parents of two of them.
+        for wanted in [1, 2] {
+            let now = Timestamp::UNIX_EPOCH;
+            let request = RequestContext::realtime(None, &none, &none, now, &shelf);
+            let decided = predicate.decide(row, &request);
+            assert_eq!(decided, Err(Undecidable::NotLoaded), "{rule}");
+            let wants = shelf.take_wanted();
+            assert_eq!(wants.len(), wanted, "{rule}: {wants:?}");
+            for want in wants {
+                let found = world.answer(&want);
+                shelf.put(want, found);
+            }
+        }
     }
 }
 
@@ -552,6 +638,8 @@ fn only_rows_that_can_matter_are_wanted() {
         ),
         ("@collection.members.user ?= ''", "members[]"),
         ("@collection.tags.w ?= '2.0'", "tags[w=2]"),
+        // NULL shows as 0.
+        ("@collection.tags.w ?= 0", "tags[]"),
         (
             "@collection.tags.w ?= 2 && (@collection.tags.name ?= 'x' || status = 'public')",
             "tags[w=2]",
@@ -648,7 +736,19 @@ fn a_filter_sees_only_rows_that_its_author_may_list() {
         ("rm.name ?= 'x'", &["x"], "AC"),
         // What may not be seen violates nothing, either.
         ("rm.name != 'y'", &["x", "z"], "ACE"),
+        ("rm.parent.name != 'z'", &["x", "y"], "ABCE"),
         ("rel.id = 'x'", &[], "A"),
+        // Whether there is such a member or not: none may be seen.
+        (
+            "status = 'public' || team.members_via_team.role ?= 'owner'",
+            &["1"],
+            "",
+        ),
+        (
+            "status = 'public' || team.members_via_team.role ?= 'nope'",
+            &["1"],
+            "",
+        ),
         (
             "team.lead.name = 'Ann'",
             &["1", "u1"],
@@ -676,6 +776,8 @@ fn a_filter_learns_no_email_that_its_owner_does_not_show() {
         ("people.email ?= 'b@b.c'", ""),
         ("people.email ?~ 'b.c'", "A"),
         ("people.email:lower ?= 'b@b.c'", ""),
+        ("people.email != 'b@b.c'", "A"),
+        ("people.email != 'c@b.c'", "A"),
         ("people.name ?= 'Bob'", "AB"),
     ] {
         let predicate = world.compile(filter, RuleUse::Filter).expect(filter);

@@ -149,6 +149,7 @@ impl Asking {
                 verified: true,
                 fields: fields.as_object().expect("an object").clone(),
                 collection: None,
+                image: None,
             }),
             ..Self::guest()
         }
