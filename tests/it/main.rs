@@ -38,6 +38,7 @@ mod retention;
 mod river;
 mod rule_advice;
 mod rules_and_topics;
+mod rules_oracle;
 mod schema_attach;
 mod schema_copies;
 mod schema_migrate;
