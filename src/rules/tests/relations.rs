@@ -727,7 +727,12 @@ impl RelatedGates for Listable {
 fn a_filter_sees_only_rows_that_its_author_may_list() {
     let world = World::new();
     for (filter, listable, passing) in [
-        ("rel.name != 'nope'", &["x", "y", "z"][..], "ABCE"),
+        (
+            "team.members_via_team.user ?= team.members_via_team.team.lead",
+            &["1", "2", "u1", "u2", "m1", "m2", "m3"][..],
+            "ACE",
+        ),
+        ("rel.name != 'nope'", &["x", "y", "z"], "ABCE"),
         // Rows without a relation pass, those with one that may not be seen do not.
         ("rel.name != 'nope'", &["x"], "AE"),
         ("rel.name != 'nope'", &[], ""),
