@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{GenericClient, IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
@@ -41,9 +43,26 @@ pub enum LoadError {
 /// # Errors
 /// If the database does not answer.
 pub async fn load(database: &Database) -> Result<Catalog, LoadError> {
-    let loading = load_now(database);
+    let loading = async {
+        loop {
+            match load_now(database).await {
+                Err(LoadError::Query(error)) if is_lock_timeout(&error) => sleep(LOCK_PAUSE).await,
+                loaded => return loaded,
+            }
+        }
+    };
     let loaded = timeout(database.statement_deadline(), loading).await;
     loaded.map_err(|_| LoadError::Deadline)?
+}
+
+/// Whoever changes several tables in one transaction may hold the lock of one and want that of another, which
+/// reading holds by then. Their statements try for a moment at a time, so Postgres sees no deadlock in it:
+/// reading gives way.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '300ms'";
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+fn is_lock_timeout(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
@@ -54,6 +73,7 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
         .read_only(true)
         .start()
         .await?;
+    transaction.batch_execute(LOCK_TIMEOUT).await?;
     let catalog = read(&*transaction).await?;
     transaction.commit().await?;
     Ok(catalog)

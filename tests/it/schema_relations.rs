@@ -7,7 +7,7 @@ use rowcast::db::{Database, DatabaseOptions};
 use tokio_postgres::Client;
 
 use crate::support::feed::{run, text};
-use crate::support::{TestDatabase, client, database, empty_database};
+use crate::support::{DEADLINE, TestDatabase, client, database, empty_database, eventually};
 
 async fn prepared(setup: &str) -> (TestDatabase, Client) {
     let database = database().await;
@@ -544,4 +544,37 @@ async fn an_upgrade_keeps_every_collection_as_it_was() {
     )
     .await;
     assert_eq!(open, "0", "functions that everybody may call");
+}
+
+#[tokio::test]
+async fn reading_the_catalog_gives_way_to_whoever_detaches_several_tables_at_once() {
+    let (database, client) = prepared(
+        "create table first (id integer primary key) partition by range (id);
+         create table first_part partition of first default;
+         create table second (id integer primary key) partition by range (id);
+         create table second_part partition of second default;
+         select rowcast.attach('first'); select rowcast.attach('second');",
+    )
+    .await;
+    // In each order: which of them is read first is not ours to say.
+    for (held, wanted) in [("first", "second"), ("second", "first")] {
+        run(
+            &client,
+            &format!("begin; lock table {held} in access exclusive mode"),
+        )
+        .await;
+        let reader = Database::new(&DatabaseOptions::new(&database.url)).unwrap();
+        let reading = tokio::spawn(async move { catalog::load(&reader).await });
+        let waits =
+            "select count(*) > 0 from pg_locks where not granted and mode = 'AccessShareLock'";
+        eventually(DEADLINE, || async {
+            let waits: bool = client.query_one(waits, &[]).await.unwrap().get(0);
+            waits.then_some(()).ok_or("nobody waits for the table")
+        })
+        .await;
+        run(&client, &format!("select rowcast.detach('{wanted}')")).await;
+        run(&client, "rollback").await;
+        let catalog = reading.await.unwrap().unwrap();
+        assert!(catalog.find("first").is_some() && catalog.find("second").is_some());
+    }
 }
