@@ -19,10 +19,12 @@ as $$
         select format('column %I %s', a.attname, format_type(a.atttypid, a.atttypmod))
         from pg_attribute a where a.attrelid = shape.relation and a.attnum > 0 and not a.attisdropped
         union all
-        select pg_get_constraintdef(f.oid) || ' ' || f.conname
+        -- Not their definitions as text: writing those takes a lock on the table, and whoever truncates it might
+        -- find itself in a deadlock with us.
+        select format('key %s of %s: %s of %s', f.conkey, f.conname, f.confkey, f.confrelid)
         from pg_constraint f where f.conrelid = shape.relation and f.contype = 'f'
         union all
-        select pg_get_indexdef(i.indexrelid)
+        select format('unique %s %s %s', i.indkey, i.indexprs, i.indpred)
         from pg_index i where i.indrelid = shape.relation and i.indisunique and i.indisvalid
     ) parts (part)
 $$;

@@ -3,14 +3,16 @@
 use std::error::Error;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use super::CaptureOptions;
 use super::session::OPEN_LOG;
-use crate::db::{Database, PoolError};
+use crate::db::{Database, PoolError, PooledClient};
 
 const ROTATE: &str = include_str!("../../sql/capture/rotate.sql");
 const TEND: &str = include_str!("../../sql/capture/tend.sql");
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '300ms'";
 const SET_SETTING: &str = include_str!("../../sql/capture/set_setting.sql");
 
 /// The task that keeps the log within its limits. Every node runs it; they do not get in each
@@ -62,7 +64,7 @@ impl Retention {
     }
 
     async fn turn(&self) -> Result<(), RetentionError> {
-        let client = self.database.pool().get().await?;
+        let mut client = self.database.pool().get().await?;
         let failed = |doing| move |source| RetentionError::Query { doing, source };
         let bytes = i64::try_from(self.options.log_bytes_max).unwrap_or(i64::MAX);
         let rows = i64::try_from(self.options.truncate_rows_max).unwrap_or(i64::MAX);
@@ -92,10 +94,20 @@ impl Retention {
             }
             _ => tracing::debug!(outcome, "looked at the change log"),
         }
-        client
-            .execute(TEND, &[])
-            .await
-            .map_err(failed("tend to the attached tables"))?;
-        Ok(())
+        let tended = tend(&mut client).await;
+        match tended {
+            // Somebody is changing a table; there will be another turn.
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(()),
+            tended => tended.map_err(failed("tend to the attached tables")),
+        }
     }
+}
+
+/// Looks after the tables, without ever waiting so long for a lock that whoever holds it could find itself in
+/// a deadlock with us (`deadlock_timeout` is a second, unless somebody has changed it).
+async fn tend(client: &mut PooledClient) -> Result<(), tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(LOCK_TIMEOUT).await?;
+    transaction.execute(TEND, &[]).await?;
+    transaction.commit().await
 }

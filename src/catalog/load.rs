@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
-use tokio_postgres::error::SqlState;
+use tokio::time::timeout;
 use tokio_postgres::{GenericClient, IsolationLevel, Row};
 
 use super::field_kind::{PgType, PgTypes};
@@ -38,31 +36,14 @@ pub enum LoadError {
     Deadline,
 }
 
-/// Loads all attached collections. One whose table or key is gone is left out with a log line.
+/// Loads all attached collections, without a lock on any of their tables. One whose table or key is gone is left out with a log line.
 ///
 /// # Errors
 /// If the database does not answer.
 pub async fn load(database: &Database) -> Result<Catalog, LoadError> {
-    let loading = async {
-        loop {
-            match load_now(database).await {
-                Err(LoadError::Query(error)) if is_lock_timeout(&error) => sleep(LOCK_PAUSE).await,
-                loaded => return loaded,
-            }
-        }
-    };
+    let loading = load_now(database);
     let loaded = timeout(database.statement_deadline(), loading).await;
     loaded.map_err(|_| LoadError::Deadline)?
-}
-
-/// Whoever changes several tables in one transaction may hold the lock of one and want that of another, which
-/// reading holds by then. Their statements try for a moment at a time, so Postgres sees no deadlock in it:
-/// reading gives way.
-const LOCK_TIMEOUT: &str = "set local lock_timeout = '300ms'";
-const LOCK_PAUSE: Duration = Duration::from_millis(200);
-
-fn is_lock_timeout(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
@@ -73,7 +54,6 @@ async fn load_now(database: &Database) -> Result<Catalog, LoadError> {
         .read_only(true)
         .start()
         .await?;
-    transaction.batch_execute(LOCK_TIMEOUT).await?;
     let catalog = read(&*transaction).await?;
     transaction.commit().await?;
     Ok(catalog)
