@@ -7,6 +7,7 @@ use rowcast::embedded::Cluster;
 use tokio::task::spawn_blocking;
 
 use crate::support::ledger::{self, Replay, Writers, patient};
+use crate::support::process::{Process, free_port, ready};
 use crate::support::server::{Server, options};
 use crate::support::{DEADLINE, Sse, client, cluster_options, database, eventually};
 
@@ -210,57 +211,17 @@ async fn connections_terminated_while_rules_look_up_other_records_lose_nothing()
     );
 }
 
-/// `rowcast serve` as a process of its own, killed when dropped.
-struct Process(std::process::Child);
-
-impl Process {
-    fn start(url: &str, port: u16) -> Self {
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_rowcast"))
-            .args(["serve", "--database-url", url])
-            .env("ROWCAST_LISTEN", format!("127.0.0.1:{port}"))
-            .env("ROWCAST_BELL", "on")
-            .env("ROWCAST_MAILBOX_FRAMES", "1000000")
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        Self(child)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is tidied up.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_under_load_is_followed_by_one_that_misses_nothing() {
     let database = database().await;
     let client = client(&database.url).await;
     ledger::create(&client).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    let port = free_port();
     let base = format!("http://127.0.0.1:{port}");
     let writers = Writers::start(&database.url, 6, 6);
     for life in 0..3 {
         let process = Process::start(&database.url, port);
-        let ready = format!("{base}/api/ready");
-        eventually(DEADLINE, || async {
-            let answer = reqwest::get(&ready)
-                .await
-                .map_err(|error| error.to_string())?;
-            if answer.status() == 200 {
-                Ok(())
-            } else {
-                Err(answer.status().to_string())
-            }
-        })
-        .await;
+        ready(&base).await;
         let mut stream = Sse::connect(&base).await;
         stream.subscribe(&["ledger/*"]).await;
         let before = ledger::table(&client).await;

@@ -27,6 +27,7 @@ mod faults;
 mod harness;
 mod login;
 mod options;
+mod oracle;
 mod peers;
 mod policy;
 mod policy_record;
