@@ -81,7 +81,7 @@ pub async fn happen(
 ) -> Vec<tokio_postgres::Client> {
     let mut open = Vec::new();
     for fault in faults {
-        sleep(Duration::from_millis(rng.random_range(20..150))).await;
+        sleep(Duration::from_millis(rng.random_range(5..80))).await;
         match fault {
             Fault::KillServer => served.restart(),
             Fault::TerminateBackends => terminate(&served.url).await,

@@ -23,7 +23,7 @@ use crate::support::process::{free_port, ready};
 use crate::support::{DEADLINE, TestDatabase, client, cluster_options, database};
 
 /// Statements of one phase.
-const PHASE_STEPS: usize = 80;
+const PHASE_STEPS: usize = 125;
 const WRITERS: usize = 4;
 const SUBSCRIBERS: usize = 8;
 /// Every so many seeds have a Postgres of their own, which may be killed.
@@ -233,10 +233,10 @@ impl Run {
                 .await;
             if !judgement.wrong.is_empty() {
                 wrong.push(format!(
-                    "subscriber {at}, {:?}, phase {phase}, wants {:#?}\n{}",
+                    "subscriber {at}, {:?}, phase {phase}, wants\n{}\n{}",
                     subscriber.who,
-                    subscriber.wanted,
-                    judgement.wrong.join("\n")
+                    names(&subscriber.wanted),
+                    short(judgement.wrong).join("\n")
                 ));
             }
             self.events += judgement.events;
@@ -299,9 +299,8 @@ async fn create(admin: &Client, collections: &mut [Collection]) {
          select rowcast.attach('mark', list_rule => '')",
     )
     .await;
-    let boxes = collections[0].key;
     for collection in collections {
-        execute(admin, &collection.definition(boxes)).await;
+        execute(admin, &collection.definition()).await;
         let id = format!(
             "select id from rowcast.collections where name = '{}'",
             collection.name
@@ -337,4 +336,30 @@ async fn last_row(client: &Client) -> i64 {
 
 fn log_file(seed: u64) -> PathBuf {
     std::env::temp_dir().join(format!("rowcast-oracle-{}-{seed}.log", std::process::id()))
+}
+
+/// What a subscriber asked for, a line each.
+fn names(wanted: &[Wanted]) -> String {
+    let lines: Vec<_> = wanted
+        .iter()
+        .map(|wanted| {
+            format!(
+                "  {} filter {:?} fields {:?}",
+                wanted.name,
+                wanted.filter.map(|filter| filter.text),
+                wanted.fields
+            )
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// The first of many complaints.
+fn short(mut wrong: Vec<String>) -> Vec<String> {
+    let more = wrong.len().saturating_sub(6);
+    wrong.truncate(6);
+    if more > 0 {
+        wrong.push(format!("and {more} more"));
+    }
+    wrong
 }

@@ -198,7 +198,7 @@ impl Listening<'_, '_> {
     /// of the transactions.
     fn events(&mut self, segment: &Segment, shares: &mut BTreeMap<u64, Share>) -> Vec<u64> {
         let mut seen = HashSet::new();
-        let mut places: HashMap<(&str, String), (i64, i32)> = HashMap::new();
+        let mut places: HashMap<(&str, String, String), (i64, i32)> = HashMap::new();
         let mut order: Vec<u64> = Vec::new();
         for heard in &segment.heard {
             self.judgement.events += 1;
@@ -217,7 +217,7 @@ impl Listening<'_, '_> {
             if !seen.insert((&heard.name, identity.clone())) {
                 self.wrong(format!("doubled: {heard:?}"));
             }
-            let last = places.insert((&heard.name, identity.2.clone()), event.place);
+            let last = places.insert((&heard.name, identity.0, identity.2), event.place);
             if last.is_some_and(|last| last >= event.place) {
                 self.wrong(format!(
                     "before an earlier change of the same record: {heard:?}"

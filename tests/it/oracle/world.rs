@@ -15,6 +15,8 @@ pub struct Collection {
     pub key: Key,
     /// Whether it refers to `boxes`.
     pub is_child: bool,
+    /// The key of `boxes`.
+    boxes: Key,
     on_delete: &'static str,
     partitions: bool,
     /// What topics may name it by, besides its name.
@@ -102,10 +104,12 @@ impl Collection {
         ];
         let count = rng.random_range(2..=4);
         let names = ["boxes", "items", "notes", "parts"];
+        let boxes = SINGLE[rng.random_range(0..SINGLE.len())];
         let table = |rng: &mut StdRng, name| Self {
             name,
+            boxes,
             key: if name == "boxes" {
-                SINGLE[rng.random_range(0..SINGLE.len())]
+                boxes
             } else {
                 ALL[rng.random_range(0..ALL.len())]
             },
@@ -127,12 +131,12 @@ impl Collection {
     }
 
     /// The statements that make the table and the oracle's triggers, and attach it.
-    pub fn definition(&self, boxes: Key) -> String {
+    pub fn definition(&self) -> String {
         let name = self.name;
         let parent = if self.is_child {
             format!(
                 ", box {} references boxes on update cascade on delete {}",
-                boxes.column(),
+                self.boxes.column(),
                 self.on_delete
             )
         } else {
@@ -189,7 +193,13 @@ impl Collection {
             members.extend([("a", "r->'a'".to_owned()), ("b", "r->'b'".to_owned())]);
         }
         if self.is_child {
-            members.push(("box", "coalesce(r->>'box', '')".to_owned()));
+            // A reference is shown as its column: an integer as a number.
+            let empty = match self.boxes {
+                Key::Integer | Key::Bigint => "'0'",
+                _ => "'\"\"'",
+            };
+            let sql = format!("coalesce(nullif(r->'box', 'null'), {empty}::jsonb)");
+            members.push(("box", sql));
         }
         if shows_hidden {
             members.push(("secret", "r->'secret'".to_owned()));
