@@ -37,7 +37,7 @@ enum Place {
 
 impl Place {
     async fn new(seed: u64) -> Self {
-        if seed % OWN_CLUSTER != 0 {
+        if !seed.is_multiple_of(OWN_CLUSTER) {
             return Self::Shared(database().await);
         }
         let cluster = block_in_place(|| {
@@ -75,6 +75,7 @@ struct Run {
     subscribers: Vec<Subscriber>,
     has_merge: bool,
     events: usize,
+    resyncs: usize,
     transactions: usize,
     faults: Vec<Fault>,
     place: Place,
@@ -97,9 +98,10 @@ pub async fn run(seed: u64, steps: usize) {
         run.change().await;
     }
     println!(
-        "oracle: seed {seed}: {} events of {} transactions were right, {:?} happened, {:?}",
+        "oracle: seed {seed}: {} events of {} transactions were right, {} resyncs, {:?} happened, {:?}",
         run.events,
         run.transactions,
+        run.resyncs,
         run.faults,
         began.elapsed()
     );
@@ -153,6 +155,7 @@ impl Run {
             subscribers,
             has_merge: version.parse::<u32>().unwrap() >= 150_000,
             events: 0,
+            resyncs: 0,
             transactions: 0,
             faults: Vec::new(),
             place,
@@ -240,6 +243,7 @@ impl Run {
                 ));
             }
             self.events += judgement.events;
+            self.resyncs += judgement.resyncs;
             orders.extend(judgement.orders);
         }
         if let Some(circle) = circle(&orders) {

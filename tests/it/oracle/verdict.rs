@@ -161,6 +161,8 @@ impl<'a> Phase<'a> {
 pub struct Judgement {
     pub wrong: Vec<String>,
     pub events: usize,
+    /// How often it was told to load afresh, which excuses what is missing.
+    pub resyncs: usize,
     /// The transactions of each segment in the order they were heard.
     pub orders: Vec<Vec<u64>>,
 }
@@ -184,23 +186,49 @@ impl Listening<'_, '_> {
     }
 
     fn judge(&mut self, segment: &Segment) {
+        let resynced = self.resynced(segment);
         let mut shares: BTreeMap<u64, Share> = BTreeMap::new();
-        for event in self.expected.values().flat_map(HashMap::values) {
-            shares.entry(event.xid).or_default().due += 1;
+        for (name, events) in self.expected {
+            for (identity, event) in events {
+                if !resynced.contains(&(name.as_str(), identity.0.as_str())) {
+                    shares.entry(event.xid).or_default().due += 1;
+                }
+            }
         }
-        let order = self.events(segment, &mut shares);
+        let order = self.events(segment, &resynced, &mut shares);
         self.whole_transactions(segment, &order, &shares);
         self.nothing_skipped(segment, &order, &shares);
         self.judgement.orders.push(order);
     }
 
+    /// The subscriptions and collections of which the client was told to load afresh.
+    fn resynced<'s>(&mut self, segment: &'s Segment) -> HashSet<(&'s str, &'s str)> {
+        let told = segment
+            .heard
+            .iter()
+            .filter(|heard| heard.action == "resync");
+        let told: Vec<_> = told
+            .map(|heard| (heard.name.as_str(), heard.collection()))
+            .collect();
+        self.judgement.resyncs += told.len();
+        told.into_iter().collect()
+    }
+
     /// Each event is expected, once, with this content, after those of its record before; tells the order
     /// of the transactions.
-    fn events(&mut self, segment: &Segment, shares: &mut BTreeMap<u64, Share>) -> Vec<u64> {
+    fn events(
+        &mut self,
+        segment: &Segment,
+        resynced: &HashSet<(&str, &str)>,
+        shares: &mut BTreeMap<u64, Share>,
+    ) -> Vec<u64> {
         let mut seen = HashSet::new();
         let mut places: HashMap<(&str, String, String), (i64, i32)> = HashMap::new();
         let mut order: Vec<u64> = Vec::new();
         for heard in &segment.heard {
+            if heard.action == "resync" {
+                continue;
+            }
             self.judgement.events += 1;
             let identity = identity(heard);
             let Some(event) = self
@@ -232,7 +260,10 @@ impl Listening<'_, '_> {
                 }
                 order.push(event.xid);
             }
-            shares.get_mut(&event.xid).expect("counted before").heard += 1;
+            if !resynced.contains(&(heard.name.as_str(), heard.collection())) {
+                let share = shares.get_mut(&event.xid);
+                share.expect("counted before").heard += 1;
+            }
         }
         order
     }
@@ -246,7 +277,9 @@ impl Listening<'_, '_> {
     ) {
         let since = segment.since.as_deref().map(Snapshot::parse);
         for (at, xid) in order.iter().enumerate() {
-            let share = &shares[xid];
+            let Some(share) = shares.get(xid) else {
+                continue;
+            };
             let is_first = at == 0 && since.as_ref().is_some_and(|since| since.contains(*xid));
             let is_last = at + 1 == order.len() && !segment.is_whole;
             if share.heard != share.due && !is_first && !is_last {
@@ -271,7 +304,7 @@ impl Listening<'_, '_> {
     fn nothing_skipped(&mut self, segment: &Segment, order: &[u64], shares: &BTreeMap<u64, Share>) {
         let since = segment.since.as_deref().map(Snapshot::parse);
         for (xid, share) in shares {
-            if share.heard > 0 {
+            if order.contains(xid) {
                 continue;
             }
             let was_before = since.as_ref().is_some_and(|since| since.contains(*xid));
