@@ -1,8 +1,18 @@
 //! The oracle of the feed: random tables, rules, subscribers, transactions and faults, and Postgres' own
 //! answer to what each subscriber must have heard.
 //!
-//! A run is a seed. `ROWCAST_FEED_SEED=7` runs that one alone, `ROWCAST_FEED_STEPS=100000` makes it longer; without them
-//! there are twenty runs with fixed seeds and twenty with seeds of the day, which the output names.
+//! A run is a seed. Without further notice there are twenty runs with fixed seeds and twenty with seeds of the day, which the
+//! output names; 10,000 statements together. A seed draws the same world again, though not the same moments:
+//!
+//! ```sh
+//! ROWCAST_FEED_SEED=7 cargo test --test it oracle:: -- --nocapture                             # that one alone
+//! ROWCAST_FEED_SEED=7 ROWCAST_FEED_STEPS=10000000 cargo test --test it oracle::fixed -- --nocapture   # a soak
+//! ```
+//!
+//! What is checked of each client's stream: nothing lost, nothing extra, nothing doubled; each record's content, without
+//! hidden columns; each record's changes in their order; transactions whole, once, and after those they had seen; and one
+//! order of transactions for all clients. A client that was away begins anew: what committed after its
+//! subscriptions were answered must come.
 
 mod chaos;
 mod clients;
