@@ -9,7 +9,9 @@ use tokio::task::spawn_blocking;
 use crate::support::ledger::{self, Replay, Writers, patient};
 use crate::support::process::{Process, free_port, ready};
 use crate::support::server::{Server, options};
-use crate::support::{DEADLINE, Sse, client, cluster_options, database, eventually};
+use crate::support::{
+    DEADLINE, Sse, client, cluster_options, database, empty_database, eventually,
+};
 
 /// Many writers in each other's way, one reader: the order of events is the order of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,4 +242,28 @@ async fn a_server_killed_under_load_is_followed_by_one_that_misses_nothing() {
         assert!(replay.events > 100, "{} events", replay.events);
         return;
     }
+}
+
+/// Found by the oracle: the server ended when the database sent it away before it had begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_sent_away_while_it_starts_tries_again() {
+    let database = empty_database().await;
+    let admin = client(&database.url).await;
+    // The server waits for whoever migrates.
+    let lock = include_str!("../../sql/db/migrate_lock.sql");
+    admin.batch_execute(lock).await.unwrap();
+    let port = free_port();
+    let _process = Process::start(&database.url, port);
+    let other = client(&database.url).await;
+    eventually(DEADLINE, || async {
+        let terminated = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'rowcast migrate' and wait_event_type = 'Lock'";
+        match other.query(terminated, &[]).await.unwrap().len() {
+            0 => Err("nobody waits"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    drop(admin);
+    ready(&format!("http://127.0.0.1:{port}")).await;
 }
