@@ -64,10 +64,12 @@ impl Authenticator {
         self.proof(token).await.principal
     }
 
-    /// The same, with the time at which the token ends.
+    /// The same, with the time at which the token ends, and whether it could be checked at all.
     pub async fn proof(&self, token: &str) -> Proof {
-        let Some((claims, proved)) = self.proved(token).await else {
-            return self.foreign_proof(token).await.unwrap_or_default();
+        let (claims, proved) = match self.check(token).await {
+            Ok(Some(proved)) => proved,
+            Ok(None) => return self.foreign_proof(token).await.unwrap_or_default(),
+            Err(error) => return warn_unchecked(&error, Proof::unchecked()),
         };
         let principal = match proved {
             Proved::Superuser(id) => Principal::Superuser { id: id.into() },
@@ -76,6 +78,7 @@ impl Authenticator {
         Proof {
             principal,
             expires_at: claims.expires_at(),
+            is_unchecked: false,
         }
     }
 
@@ -85,8 +88,10 @@ impl Authenticator {
         let Some(collection) = foreign.collection() else {
             return Some(proof.into_proof());
         };
-        let found = self.find(collection, &proof.id).await;
-        let record = found.unwrap_or_else(|error| warn_unchecked(&error.into()))?;
+        let record = match self.find(collection, &proof.id).await {
+            Ok(found) => found?,
+            Err(error) => return Some(warn_unchecked(&error.into(), Proof::unchecked())),
+        };
         let expires_at = proof.expires_at();
         let principal = AuthRecord {
             roles: proof.roles,
@@ -96,18 +101,26 @@ impl Authenticator {
         Some(Proof {
             principal: Principal::Record(principal.into()),
             expires_at,
+            is_unchecked: false,
         })
     }
 
     /// What the token says and what it proves, if it proves anything.
     pub(super) async fn proved(&self, token: &str) -> Option<(ShownClaims, Proved)> {
-        let claims = read_claims(token)?;
-        let proved = match claims.subject(now())? {
-            who if who.is_superuser() => self.superuser(token, who).await,
-            who => self.record(token, who).await,
+        let checked = self.check(token).await;
+        checked.unwrap_or_else(|error| warn_unchecked(&error, None))
+    }
+
+    async fn check(&self, token: &str) -> Result<Option<(ShownClaims, Proved)>, CheckError> {
+        let Some(claims) = read_claims(token) else {
+            return Ok(None);
         };
-        let proved = proved.unwrap_or_else(|error| warn_unchecked(&error));
-        Some((claims, proved?))
+        let proved = match claims.subject(now()) {
+            None => return Ok(None),
+            Some(who) if who.is_superuser() => self.superuser(token, who).await?,
+            Some(who) => self.record(token, who).await?,
+        };
+        Ok(proved.map(|proved| (claims, proved)))
     }
 
     async fn superuser(&self, token: &str, who: Subject<'_>) -> Result<Option<Proved>, CheckError> {
@@ -139,12 +152,12 @@ impl Authenticator {
 }
 
 /// Whoever cannot be checked counts as a guest.
-fn warn_unchecked<T>(error: &CheckError) -> Option<T> {
+fn warn_unchecked<T>(error: &CheckError, guest: T) -> T {
     tracing::warn!(
         error = error as &dyn Error,
         "could not check a token; its sender counts as a guest"
     );
-    None
+    guest
 }
 
 impl Authenticate for Authenticator {

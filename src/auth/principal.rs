@@ -160,13 +160,26 @@ pub struct Proof {
     pub principal: Principal,
     /// When the token ends; `None` if it never does, and for guests.
     pub expires_at: Option<SystemTime>,
+    /// Whether this is a guest only because the database did not answer: with the same token it may be
+    /// somebody in a moment.
+    pub is_unchecked: bool,
+}
+
+impl Proof {
+    /// A guest whose token could not be checked.
+    pub fn unchecked() -> Self {
+        Self {
+            is_unchecked: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl From<Principal> for Proof {
     fn from(principal: Principal) -> Self {
         Self {
             principal,
-            expires_at: None,
+            ..Self::default()
         }
     }
 }

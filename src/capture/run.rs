@@ -123,15 +123,17 @@ impl Capture {
 
     /// Goes on where the last session ended, or starts at the present.
     async fn find_place(&mut self, session: &Session) -> Result<(), SessionError> {
-        match &mut self.progress {
-            Some((epoch, cursor)) if **epoch == session.epoch => {
-                cursor.rewind();
-                return Ok(());
-            }
-            Some(_) => self.reader.report_gap(GapReason::Epoch).await?,
-            None => {}
+        if let Some((epoch, cursor)) = &mut self.progress
+            && **epoch == session.epoch
+        {
+            cursor.rewind();
+            return Ok(());
         }
         let cursor = Cursor::new(session.current_snapshot().await?);
+        // After the snapshot: whoever loads afresh now must be told of everything that follows.
+        if self.progress.is_some() {
+            self.reader.report_gap(GapReason::Epoch).await?;
+        }
         let epoch: Arc<str> = session.epoch.as_str().into();
         let head = Arc::new(cursor.head().clone());
         self.reader

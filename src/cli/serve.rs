@@ -140,9 +140,7 @@ async fn migrate_patiently(database: &Database) -> Result<Vec<AppliedMigration>,
     let start = Instant::now();
     loop {
         match migrate(database).await {
-            Err(MigrateError::Connect(error))
-                if !error.is_permanent() && start.elapsed() < START_PATIENCE =>
-            {
+            Err(error) if error.is_transient() && start.elapsed() < START_PATIENCE => {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "the database is not there yet; trying again"

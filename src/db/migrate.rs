@@ -88,6 +88,34 @@ pub enum MigrateError {
     },
 }
 
+impl MigrateError {
+    /// Whether trying again may help, because the connection could not be had or was lost.
+    pub fn is_transient(&self) -> bool {
+        if let Self::Connect(error) = self {
+            return !error.is_permanent();
+        }
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref().is_some_and(is_lost) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+/// Whether the database went away, or sent us away.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    const GOODBYES: [SqlState; 3] = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    let code = error.code();
+    error.is_closed() || code.is_some_and(|code| GOODBYES.contains(code))
+}
+
 /// Creates the schema `rowcast` or brings it up to date; any number of processes may do so at
 /// once. Returns what this call applied. A role that may not create anything succeeds where there
 /// is nothing to do. Dropping it half-way rolls back the migration under way.

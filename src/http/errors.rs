@@ -191,6 +191,13 @@ impl ApiError {
         Self::unavailable("The change feed has not reached its database yet. Try again later.")
     }
 
+    /// 503: whose token it is cannot be known now.
+    pub(super) fn unchecked() -> Self {
+        Self::unavailable(
+            "The token could not be checked, because the database does not answer. Try again later.",
+        )
+    }
+
     /// Why subscriptions were not replaced; `places` says where each of them stood in the form.
     pub(super) fn of_topics(error: SetTopicsError, places: &[usize]) -> Self {
         match error {

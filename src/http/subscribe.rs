@@ -46,6 +46,10 @@ async fn apply(
         .map_err(|_| ApiError::starting())?;
     let authenticator = &room.neighbours.authenticator;
     let proof = authenticator.authenticate(authorization).await;
+    // As a guest it would hear less than it may, for as long as its stream lasts, and never know.
+    if proof.is_unchecked {
+        return Err(ApiError::unchecked());
+    }
     let (client_id, principal) = (form.client_id.clone(), proof.principal.clone());
     let request = SetTopics {
         client_id: form.client_id,
@@ -59,10 +63,14 @@ async fn apply(
     if !principal.is_guest() {
         // What changed between the proof and the hub's beginning to watch is seen by looking again.
         let proof = authenticator.authenticate(authorization).await;
+        let is_unchecked = proof.is_unchecked;
         room.neighbours
             .hub
             .confirm(client_id, principal, proof)
             .await;
+        if is_unchecked {
+            return Err(ApiError::unchecked());
+        }
     }
     Ok(())
 }

@@ -92,5 +92,7 @@ async fn what_is_no_token_and_a_database_that_does_not_answer_make_a_guest() {
     );
     assert!(here.principal(&tampered).await.is_guest());
     let nowhere = authenticator("postgres://nobody@127.0.0.1:1/nothing");
-    assert!(nowhere.principal(&token).await.is_guest());
+    let proof = nowhere.proof(&token).await;
+    assert!(proof.principal.is_guest() && proof.is_unchecked);
+    assert!(!here.proof(&tampered).await.is_unchecked);
 }

@@ -7,8 +7,11 @@ use rowcast::embedded::Cluster;
 use tokio::task::spawn_blocking;
 
 use crate::support::ledger::{self, Replay, Writers, patient};
+use crate::support::process::{Process, free_port, ready};
 use crate::support::server::{Server, options};
-use crate::support::{DEADLINE, Sse, client, cluster_options, database, eventually};
+use crate::support::{
+    DEADLINE, Sse, client, cluster_options, database, empty_database, eventually,
+};
 
 /// Many writers in each other's way, one reader: the order of events is the order of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,57 +213,17 @@ async fn connections_terminated_while_rules_look_up_other_records_lose_nothing()
     );
 }
 
-/// `rowcast serve` as a process of its own, killed when dropped.
-struct Process(std::process::Child);
-
-impl Process {
-    fn start(url: &str, port: u16) -> Self {
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_rowcast"))
-            .args(["serve", "--database-url", url])
-            .env("ROWCAST_LISTEN", format!("127.0.0.1:{port}"))
-            .env("ROWCAST_BELL", "on")
-            .env("ROWCAST_MAILBOX_FRAMES", "1000000")
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        Self(child)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // SIGKILL: nothing is tidied up.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_under_load_is_followed_by_one_that_misses_nothing() {
     let database = database().await;
     let client = client(&database.url).await;
     ledger::create(&client).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    let port = free_port();
     let base = format!("http://127.0.0.1:{port}");
     let writers = Writers::start(&database.url, 6, 6);
     for life in 0..3 {
         let process = Process::start(&database.url, port);
-        let ready = format!("{base}/api/ready");
-        eventually(DEADLINE, || async {
-            let answer = reqwest::get(&ready)
-                .await
-                .map_err(|error| error.to_string())?;
-            if answer.status() == 200 {
-                Ok(())
-            } else {
-                Err(answer.status().to_string())
-            }
-        })
-        .await;
+        ready(&base).await;
         let mut stream = Sse::connect(&base).await;
         stream.subscribe(&["ledger/*"]).await;
         let before = ledger::table(&client).await;
@@ -279,4 +242,28 @@ async fn a_server_killed_under_load_is_followed_by_one_that_misses_nothing() {
         assert!(replay.events > 100, "{} events", replay.events);
         return;
     }
+}
+
+/// Found by the oracle: the server ended when the database sent it away before it had begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_sent_away_while_it_starts_tries_again() {
+    let database = empty_database().await;
+    let admin = client(&database.url).await;
+    // The server waits for whoever migrates.
+    let lock = include_str!("../../sql/db/migrate_lock.sql");
+    admin.batch_execute(lock).await.unwrap();
+    let port = free_port();
+    let _process = Process::start(&database.url, port);
+    let other = client(&database.url).await;
+    eventually(DEADLINE, || async {
+        let terminated = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'rowcast migrate' and wait_event_type = 'Lock'";
+        match other.query(terminated, &[]).await.unwrap().len() {
+            0 => Err("nobody waits"),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    drop(admin);
+    ready(&format!("http://127.0.0.1:{port}")).await;
 }

@@ -142,6 +142,7 @@ impl ForeignProof {
         Proof {
             principal: Principal::Record(principal.into()),
             expires_at,
+            is_unchecked: false,
         }
     }
 }

@@ -117,6 +117,7 @@ impl Authenticate for RootOnly {
         let principal = match authorization {
             Some("root") => root(),
             Some("panic") => panic!("asked to"),
+            Some("unchecked") => return std::future::ready(Proof::unchecked()).boxed(),
             _ => Principal::Guest,
         };
         std::future::ready(principal.into()).boxed()

@@ -50,6 +50,18 @@ async fn unproved_authorization_is_a_guest() {
     }
 }
 
+/// Found by the oracle: for a moment without a database, a superuser was a guest as long as its stream lasted.
+#[tokio::test]
+async fn a_token_that_cannot_be_checked_now_is_asked_for_again_later() {
+    let edge = Edge::new();
+    let answer = edge
+        .send(post(&form("abc", &[]), &[("authorization", "unchecked")]))
+        .await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.lines("retry-after").len(), 1);
+    assert!(edge.hub.asked().is_empty());
+}
+
 #[tokio::test]
 async fn every_invalid_field_is_named() {
     let long = |bytes: usize| "x".repeat(bytes);

@@ -10,6 +10,7 @@ mod database;
 pub mod feed;
 pub mod ledger;
 pub mod people;
+pub mod process;
 pub mod server;
 pub mod source;
 pub mod sse;
