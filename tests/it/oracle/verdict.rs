@@ -314,11 +314,9 @@ impl Listening<'_, '_> {
             let later = order
                 .iter()
                 .find(|heard| self.phase.precedes(*xid, **heard));
-            let is_due = if was_before {
-                earlier.is_some()
-            } else {
-                segment.is_whole || later.is_some()
-            };
+            // What a stream was cut off before was due to the next one, if to any.
+            let was_reached = segment.is_whole || later.is_some();
+            let is_due = was_reached && (!was_before || earlier.is_some());
             if is_due {
                 let missed = self.missed(*xid);
                 self.wrong(format!(
