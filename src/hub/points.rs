@@ -141,6 +141,10 @@ struct Point {
 pub(super) struct Book {
     points: HashMap<PointKey, Point>,
     store: Option<Points>,
+    /// Those that were never saved, and those that were, each in the order in which they changed.
+    /// Invariant: a point is in one of them exactly if `is_new`.
+    fresh: VecDeque<PointKey>,
+    moved: VecDeque<PointKey>,
     /// The number of the feed's item at the last sample.
     sampled: u64,
 }
@@ -179,7 +183,9 @@ impl Book {
     pub(super) fn note(&mut self, key: PointKey, position: Position) {
         let used_at = Instant::now();
         if let Some(point) = self.points.get_mut(&key) {
-            point.is_new |= point.position != position;
+            if point.position != position && !std::mem::replace(&mut point.is_new, true) {
+                self.moved.push_back(key);
+            }
             point.position = position;
             point.used_at = used_at;
         } else if self.points.len() < POINTS_MAX {
@@ -189,6 +195,7 @@ impl Book {
                 is_new: true,
             };
             self.points.insert(key, point);
+            self.fresh.push_back(key);
         }
     }
 
@@ -219,16 +226,27 @@ impl Book {
         let Some(store) = &self.store else {
             return;
         };
-        let new = self.points.iter_mut().filter(|(_, point)| point.is_new);
-        let mut new: Vec<_> = new.take(points_max).collect();
-        for chunk in new.chunks_mut(SAVED_MAX) {
-            let points = chunk
-                .iter()
-                .map(|(key, point)| (**key, point.position.clone()));
-            if store.save(points.collect()).is_err() {
+        let mut left = points_max;
+        while left > 0 && !(self.fresh.is_empty() && self.moved.is_empty()) {
+            let count = left.min(SAVED_MAX);
+            let fresh = self.fresh.drain(..count.min(self.fresh.len()));
+            let mut keys: Vec<_> = fresh.collect();
+            let more = (count - keys.len()).min(self.moved.len());
+            keys.extend(self.moved.drain(..more));
+            let point = |key: &PointKey| Some((*key, self.points.get(key)?.position.clone()));
+            if store.save(keys.iter().filter_map(point).collect()).is_err() {
+                // The keeper is behind; these come first when it is not.
+                keys.into_iter()
+                    .rev()
+                    .for_each(|key| self.fresh.push_front(key));
                 return;
             }
-            chunk.iter_mut().for_each(|(_, point)| point.is_new = false);
+            for key in &keys {
+                if let Some(point) = self.points.get_mut(key) {
+                    point.is_new = false;
+                }
+            }
+            left -= keys.len();
         }
         self.points
             .retain(|_, point| point.is_new || point.used_at.elapsed() < KNOWN);
