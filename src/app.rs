@@ -8,11 +8,12 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::audit::Auditor;
 use crate::auth::{Authenticator, ForeignTokens, KeySetKeeper, Login};
-use crate::capture::{Capture, CaptureOptions, Retention};
+use crate::capture::{Capture, CaptureOptions, Past, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
+use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
@@ -29,6 +30,8 @@ pub struct AppOptions {
     pub capture: CaptureOptions,
     /// Limits of the fan-out.
     pub hub: HubOptions,
+    /// How long clients with keys are remembered.
+    pub points: PointsOptions,
     /// Timers and limits of the HTTP side.
     pub http: HttpOptions,
     /// Whose tokens are believed beside our own.
@@ -42,6 +45,7 @@ impl AppOptions {
             database,
             capture: CaptureOptions::default(),
             hub: HubOptions::default(),
+            points: PointsOptions::default(),
             http: HttpOptions::default(),
             foreign_tokens: None,
         }
@@ -53,6 +57,7 @@ pub struct App {
     capture: Capture,
     retention: Retention,
     keeper: Option<KeySetKeeper>,
+    point_keeper: Keeper,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
     auditor: Auditor,
@@ -87,6 +92,12 @@ impl App {
         let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
+        let past = Past::new(database.clone(), &options.capture);
+        let (point_keeper, points) = Keeper::new(database.clone(), options.points);
+        let hub = hub
+            .with_past(Arc::new(move |position| past.since(position)))
+            .with_points(points.clone());
+        let handle = handle.with_points(points);
         let capture = Capture::new(
             database.clone(),
             options.capture.clone(),
@@ -103,6 +114,7 @@ impl App {
             capture,
             retention: Retention::new(database, options.capture),
             keeper,
+            point_keeper,
             hub: Box::new(hub),
             auditor,
             feed,
@@ -184,6 +196,11 @@ impl App {
         spawned(parts.spawn(retention), "retention");
         let hub = self.hub.run(self.feed, stop.clone()).map(named("the hub"));
         spawned(parts.spawn(hub), "the hub");
+        let points = self
+            .point_keeper
+            .run(stop.clone())
+            .map(named("the keeper of resume points"));
+        spawned(parts.spawn(points), "the keeper of resume points");
         let auditor = self.auditor.run(stop.clone()).map(named("the auditor"));
         spawned(parts.spawn(auditor), "the auditor");
         if let Some(keeper) = self.keeper {

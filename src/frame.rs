@@ -4,7 +4,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// The bytes of one server-sent event (contract, section 1.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame(Bytes);
+pub struct Frame {
+    bytes: Bytes,
+    /// What it is to those who count events.
+    is_event: bool,
+}
 
 impl Frame {
     /// Encodes one event, or `None` where it cannot be written without breaking the stream: a name
@@ -29,7 +33,39 @@ impl Frame {
         bytes.put_slice(b"\ndata:");
         bytes.put_slice(data);
         bytes.put_slice(b"\n\n");
-        Some(Self(bytes.freeze()))
+        Some(Self {
+            bytes: bytes.freeze(),
+            is_event: true,
+        })
+    }
+
+    /// An id alone: clients remember it and see no event. `None` where it would break the stream.
+    pub fn mark(id: &str) -> Option<Self> {
+        if id.chars().any(char::is_control) {
+            return None;
+        }
+        Some(Self {
+            bytes: format!("id:{id}\n\n").into(),
+            is_event: false,
+        })
+    }
+
+    /// The same without its id, if it has one.
+    #[must_use]
+    pub fn without_id(&self) -> Self {
+        let bytes = match self.bytes.iter().position(|&byte| byte == b'\n') {
+            Some(end) if self.bytes.starts_with(b"id:") => self.bytes.slice(end + 1..),
+            _ => self.bytes.clone(),
+        };
+        Self {
+            bytes,
+            is_event: self.is_event,
+        }
+    }
+
+    /// Whether a client sees an event: neither a mark nor a heartbeat is one.
+    pub fn is_event(&self) -> bool {
+        self.is_event
     }
 
     /// The first frame of every stream, which tells the client its id twice: as SSE id and as data.
@@ -41,22 +77,25 @@ impl Frame {
 
     /// A comment that keeps proxies from closing a silent stream; clients ignore it.
     pub fn heartbeat() -> Self {
-        Self(Bytes::from_static(b":\n\n"))
+        Self {
+            bytes: Bytes::from_static(b":\n\n"),
+            is_event: false,
+        }
     }
 
     /// The bytes to write.
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.bytes
     }
 
     /// How many bytes will be written.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     /// Whether there is nothing to write; never so for a frame made here.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 }
 
@@ -71,6 +110,19 @@ mod tests {
             frame.into_bytes(),
             "id:7\nevent:posts/*\ndata:{\"a\":1}\n\n".as_bytes()
         );
+    }
+
+    #[test]
+    fn a_mark_is_an_id_alone_and_an_event_can_lose_its_id() {
+        let mark = Frame::mark("e:1:1:").expect("clean input");
+        assert!(!mark.is_event());
+        assert_eq!(mark.into_bytes(), "id:e:1:1:\n\n".as_bytes());
+        assert_eq!(Frame::mark("1\n2"), None);
+        let bare = Frame::event(None, "a", b"1").expect("clean input");
+        let frame = Frame::event(Some("7"), "a", b"1").expect("clean input");
+        assert_eq!(frame.without_id(), bare);
+        assert_eq!(bare.without_id(), bare);
+        assert!(bare.is_event() && !Frame::heartbeat().is_event());
     }
 
     #[test]

@@ -28,6 +28,7 @@
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
+//! | [`points`] | where clients that name themselves by a key go on |
 //! | [`http`] | SSE out, and the endpoints around it |
 //! | [`db`] | connections, TLS, migrations |
 //! | [`embedded`] | a private Postgres for the demo and the tests |
@@ -55,6 +56,7 @@ pub mod frame;
 pub mod capture;
 pub mod http;
 pub mod hub;
+pub mod points;
 
 pub mod db;
 #[cfg(feature = "embedded")]

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub key_set_fetches: Family<ReasonLabel, Counter>,
     /// Frames that could not be written without breaking a stream.
     pub unwritable_frames: Counter,
+    /// Subscribers who were told what they had missed, by outcome.
+    pub resumes: Family<OutcomeLabel, Counter>,
     /// Body bytes given to streams.
     pub stream_bytes: Counter<u64, AtomicU64>,
 }
@@ -99,6 +101,7 @@ impl Metrics {
             related_fetch_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 9)),
             broken_rules: Gauge::default(),
             key_set_fetches: Family::default(),
+            resumes: Family::default(),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
         };
@@ -175,6 +178,11 @@ impl Metrics {
             m.key_set_fetches.clone(),
         );
         registry.register(
+            "resumes",
+            "Subscribers who came back and were told what they had missed, or to load afresh",
+            m.resumes.clone(),
+        );
+        registry.register(
             "unwritable_frames",
             "Frames that could not be written without breaking a stream",
             m.unwritable_frames.clone(),
@@ -205,6 +213,11 @@ impl Metrics {
     /// Counts several more for `reason` in a family.
     pub fn count_by(family: &Family<ReasonLabel, Counter>, reason: &'static str, count: u64) {
         family.get_or_create(&ReasonLabel { reason }).inc_by(count);
+    }
+
+    /// Counts one more for `outcome` in a family.
+    pub fn count_outcome(family: &Family<OutcomeLabel, Counter>, outcome: &'static str) {
+        family.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Counts lookups of rows of other collections.

@@ -81,6 +81,7 @@ pub(super) fn app_options(config: &Config, database: DatabaseOptions) -> AppOpti
     AppOptions {
         capture: config.capture.clone(),
         hub: config.hub.clone(),
+        points: config.points.clone(),
         http: config.http.clone(),
         foreign_tokens: config.foreign_tokens.clone(),
         ..AppOptions::new(database)

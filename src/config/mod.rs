@@ -23,6 +23,7 @@ use crate::capture::CaptureOptions;
 use crate::db::{DatabaseOptions, SslMode};
 use crate::http::HttpOptions;
 use crate::hub::HubOptions;
+use crate::points::PointsOptions;
 use crate::telemetry::LogOptions;
 
 /// Everything that can be set, as the rooms want it.
@@ -38,6 +39,8 @@ pub struct Config {
     pub capture: CaptureOptions,
     /// Limits of fan-out.
     pub hub: HubOptions,
+    /// How long clients with keys are remembered.
+    pub points: PointsOptions,
     /// The HTTP side.
     pub http: HttpOptions,
     /// Another issuer whose tokens are believed.
@@ -100,6 +103,7 @@ impl Default for Config {
             database: DatabaseOptions::new(""),
             capture: CaptureOptions::default(),
             hub: HubOptions::default(),
+            points: PointsOptions::default(),
             http: HttpOptions::default(),
             foreign: ForeignOptions::default(),
             foreign_tokens: None,

@@ -238,6 +238,30 @@ fn hub() -> Vec<Setting> {
             hub.mailbox_frames
         ),
         setting!(
+            "history_frames",
+            "Events remembered for clients that were away for a short while; older ones are read from the log.",
+            count(1..=100_000_000),
+            hub.history_frames
+        ),
+        setting!(
+            "history_bytes",
+            "How much memory they may take, about.",
+            bytes(MIB..=1024 * GIB),
+            hub.history_bytes
+        ),
+        setting!(
+            "resume_retention",
+            "How long a client's resume key is remembered after it was used last.",
+            duration(MINUTE..=365 * DAY),
+            points.retention
+        ),
+        setting!(
+            "resume_points_max",
+            "How many subscriptions with resume keys are remembered.",
+            count(1..=10_000_000),
+            points.rows_max
+        ),
+        setting!(
             "wildcard",
             "Whether the topic * delivers all collections the client may list.",
             switch(),

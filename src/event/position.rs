@@ -22,7 +22,7 @@ pub struct Transaction {
 /// Its text is opaque for clients: `<epoch>:<snapshot>` or `<epoch>:<snapshot>:<snapshot>:<end>.<xid>`, where
 /// a snapshot is Postgres' own text, `xmin:xmax:xip,…`. The epoch names one incarnation of the
 /// log on one timeline of one cluster; positions of different epochs are not comparable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     epoch: Arc<str>,
     before: Arc<Snapshot>,
@@ -30,7 +30,7 @@ pub struct Position {
 }
 
 /// How far a read had come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Within {
     after: Arc<Snapshot>,
     last: Transaction,
@@ -75,6 +75,22 @@ impl Position {
     /// What it contains for certain: reading from here leaves out nothing that it does not contain.
     pub fn floor(&self) -> &Arc<Snapshot> {
         &self.before
+    }
+
+    /// Whether everything that `other` contains is in here, for certain: where it cannot be told from
+    /// the two alone, the answer is no.
+    pub fn includes(&self, other: &Self) -> bool {
+        if self.epoch != other.epoch || !other.before.is_within(&self.before) {
+            return false;
+        }
+        let Some(theirs) = &other.within else {
+            return true;
+        };
+        theirs.after.is_within(&self.before)
+            || self
+                .within
+                .as_ref()
+                .is_some_and(|ours| theirs.last <= ours.last && theirs.after.is_within(&ours.after))
     }
 
     /// Whether what a transaction did has been delivered.
@@ -162,6 +178,26 @@ mod tests {
         ] {
             assert_eq!(position.contains(transaction), delivered, "{transaction:?}");
         }
+    }
+
+    #[test]
+    fn a_position_includes_those_before_it() {
+        let along = [
+            "e1:10:20:10,14",
+            "e1:10:20:10,14:10:30:14,25:90.22",
+            "e1:10:20:10,14:10:30:14,25:a0.21",
+            "e1:14:30:14,25",
+            "e1:14:30:14,25:14:40:14:b0.35",
+            "e1:40:40:",
+        ];
+        let along = along.map(|text| text.parse::<Position>().expect(text));
+        for (one, earlier) in along.iter().enumerate() {
+            for (other, later) in along.iter().enumerate() {
+                assert_eq!(later.includes(earlier), one <= other, "{later} {earlier}");
+            }
+        }
+        let elsewhere: Position = "e2:40:40:".parse().expect("a position");
+        assert!(!elsewhere.includes(&along[0]));
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A transaction id with its epoch, as `xid8` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Xid(pub u64);
 
 /// The transactions that had ended at some moment: all below `xmax` but those in progress.
 ///
 /// Its text is Postgres' own (`xmin:xmax:xip,xip`; "Functions and Operators", transaction ids).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     xmin: Xid,
     xmax: Xid,
@@ -37,6 +37,18 @@ impl Snapshot {
     /// Whether `xid` had ended, so that a reader at this snapshot has seen what it did.
     pub fn contains(&self, xid: Xid) -> bool {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
+    }
+
+    /// Whether everything that had ended here had ended at `other`, too.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let new_ones = other.xmax.0..self.xmax.0;
+        let still_in_progress = || {
+            let of_ours = self.in_progress.iter();
+            of_ours.filter(|xid| new_ones.contains(&xid.0)).count() as u64
+        };
+        // Transactions that began after `other` must all have been in progress here.
+        (self.xmax <= other.xmax || still_in_progress() == self.xmax.0 - other.xmax.0)
+            && !other.in_progress.iter().any(|xid| self.contains(*xid))
     }
 
     /// Whether every transaction below `barrier` had ended.
@@ -116,6 +128,27 @@ mod tests {
             (20, false),
         ] {
             assert_eq!(snapshot.contains(Xid(xid)), ended, "{xid}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_within_one_that_contains_as_much() {
+        for (one, other, within) in [
+            ("10:20:10", "10:20:10", true),
+            ("10:20:10", "20:20:", true),
+            ("20:20:", "10:20:10", false),
+            ("10:20:10,14", "14:30:14,25", true),
+            ("10:20:10", "14:30:14,25", false),
+            ("10:20:19", "10:19:", true),
+            ("10:20:18,19", "10:18:", true),
+            ("10:20:18", "10:18:", false),
+            ("10:20:10", "10:19:10", false),
+            ("10:30:10,25", "10:20:10", false),
+        ] {
+            let (a, b) = (snapshot(one), snapshot(other));
+            assert_eq!(a.is_within(&b), within, "{one} in {other}");
+            let really = (0..40).all(|xid| !a.contains(Xid(xid)) || b.contains(Xid(xid)));
+            assert_eq!(really, within, "{one} in {other}, one by one");
         }
     }
 

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::errors::{ApiError, FieldError, Invalid, Violation};
+use crate::hub::ClientId;
 use crate::topic::Subscription;
 
 /// What a client wants to be told about from now on.
@@ -31,9 +32,19 @@ pub(super) struct ValidForm {
     pub(super) places: Vec<usize>,
 }
 
+impl ValidForm {
+    /// The same from the client with this id.
+    pub(super) fn of_client(self, id: &ClientId) -> Self {
+        Self {
+            client_id: id.0.to_string(),
+            ..self
+        }
+    }
+}
+
 impl Form {
     const CLIENT_ID: &str = "clientId";
-    const SUBSCRIPTIONS: &str = "subscriptions";
+    pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
     /// The form field whose value is JSON that is read over the form.
     pub(super) const JSON_PAYLOAD: &str = "@jsonPayload";
 
@@ -60,6 +71,27 @@ impl Form {
             BodyKind::Multipart => Self::from_multipart(parts, bytes).await,
         };
         form.ok_or_else(ApiError::bad_request)
+    }
+
+    /// Reads the subscriptions in a query.
+    ///
+    /// # Errors
+    /// 400 without details if the query cannot be read.
+    pub(super) fn of_query(query: &str) -> Result<Self, ApiError> {
+        let pairs = pairs_of(query.as_bytes()).ok_or_else(ApiError::bad_request)?;
+        let subscriptions = pairs
+            .into_iter()
+            .filter(|(key, _)| key == Self::SUBSCRIPTIONS);
+        Ok(Self {
+            // Given when the stream is opened.
+            client_id: "-".to_owned(),
+            subscriptions: subscriptions.map(|(_, value)| value).collect(),
+        })
+    }
+
+    /// Whether any subscription was given.
+    pub(super) fn is_subscribing(&self) -> bool {
+        !self.subscriptions.is_empty()
     }
 
     /// Reads the first JSON value of `bytes`.

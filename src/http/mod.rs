@@ -18,6 +18,7 @@ mod options;
 mod page;
 mod panics;
 mod paths;
+mod plain;
 mod pulse;
 mod room;
 mod server;

@@ -30,6 +30,10 @@ const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// How often an HTTP/2 connection is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long a client may acknowledge nothing that was written to it. Less than what those who come back
+/// by key are told again, so that nothing counts as told that was written to nobody.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 /// How long accepting pauses when the process has run out of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -110,6 +114,7 @@ impl Server {
     async fn converse(self, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
         // Events are small and shall leave at once.
         let _ = stream.set_nodelay(true);
+        notice_death(&stream);
         let greeting_max = self.options.header_read_timeout;
         let stream = Guarded::new(stream, greeting_max, self.options.write_stall_max);
         let router = self.router;
@@ -147,6 +152,23 @@ fn protocol(options: &HttpOptions) -> auto::Builder<Watched> {
         .keep_alive_interval(PING_INTERVAL)
         .max_send_buf_size(WRITE_BUFFER_BYTES);
     protocol
+}
+
+/// Lets the kernel end a connection whose peer acknowledges nothing. Without it, what is written to a
+/// peer that has vanished counts as told for a quarter of an hour.
+fn notice_death(stream: &TcpStream) {
+    // Elsewhere such peers are noticed later, and whoever comes back may lack what was told meanwhile.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    if let Err(error) =
+        socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
+    {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a dead client may be noticed late"
+        );
+    }
+    #[cfg(not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")))]
+    let _ = stream;
 }
 
 /// Whether the error concerns only the connection that was about to be accepted.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, header};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::address::ClientAddress;
 use super::errors::ApiError;
 use super::options::HttpOptions;
+use super::plain::PlainRequest;
 use super::pulse::Pulse;
 use super::room::Room;
 use super::timers::{Due, Timers};
@@ -26,19 +27,24 @@ use crate::telemetry::Metrics;
 /// Frames that are ready at the same time are written together up to about this size.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// `GET /api/realtime`: registers a subscriber and streams to it.
+/// `GET /api/realtime`: registers a subscriber and streams to it. Subscriptions may stand in the
+/// query, for clients that know nothing but server-sent events.
 pub(super) async fn open(
     State(room): State<Room>,
     ClientAddress(address): ClientAddress,
-) -> Response {
-    match room.neighbours.hub.join(address).await {
-        Ok(mailbox) => stream_response(EventStream::new(
-            mailbox,
-            &room.options,
-            room.neighbours.metrics.clone(),
-        )),
-        Err(error) => refuse(&room, error).await,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let plain = PlainRequest::of(&request)?;
+    let mailbox = match room.neighbours.hub.join(address).await {
+        Ok(mailbox) => mailbox,
+        Err(error) => return Ok(refuse(&room, error).await),
+    };
+    if let Some(plain) = plain {
+        plain.subscribe(&room, address, mailbox.id()).await?;
     }
+    let metrics = room.neighbours.metrics.clone();
+    let stream = EventStream::new(mailbox, &room.options, metrics);
+    Ok(stream_response(stream))
 }
 
 /// `HEAD /api/realtime`: the same head, and no subscriber.
@@ -117,8 +123,13 @@ impl EventStream {
         }
         match mailbox.poll_recv(context) {
             Poll::Ready(Some(frame)) => {
-                self.timers.delivered();
-                Poll::Ready(Some(gather(frame, mailbox, context)))
+                let (chunk, has_events) = gather(frame, mailbox, context);
+                match has_events {
+                    true => self.timers.delivered(),
+                    // A mark keeps a stream from being silent, but nothing has happened.
+                    false => self.timers.beaten(),
+                }
+                Poll::Ready(Some(chunk))
             }
             // The hub has counted why.
             Poll::Ready(None) => self.end(context),
@@ -155,25 +166,30 @@ impl EventStream {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// `first` and what else is ready, as one chunk: fewer writes when events come in bursts, and not a
-/// single copy when they do not.
-fn gather(first: Frame, mailbox: &mut Mailbox, context: &mut Context<'_>) -> Bytes {
+/// `first` and what else is ready, as one chunk, and whether there are events in it: fewer writes
+/// when events come in bursts, and not a single copy when they do not.
+fn gather(first: Frame, mailbox: &mut Mailbox, context: &mut Context<'_>) -> (Bytes, bool) {
+    let mut has_events = first.is_event();
     let first = first.into_bytes();
     if first.len() >= CHUNK_BYTES {
-        return first;
+        return (first, has_events);
     }
     let Poll::Ready(Some(second)) = mailbox.poll_recv(context) else {
-        return first;
+        return (first, has_events);
     };
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
     chunk.extend_from_slice(&first);
-    chunk.extend_from_slice(&second.into_bytes());
-    while chunk.len() < CHUNK_BYTES
-        && let Poll::Ready(Some(frame)) = mailbox.poll_recv(context)
-    {
+    let mut next = Some(second);
+    while let Some(frame) = next.take() {
+        has_events |= frame.is_event();
         chunk.extend_from_slice(&frame.into_bytes());
+        if chunk.len() < CHUNK_BYTES
+            && let Poll::Ready(Some(frame)) = mailbox.poll_recv(context)
+        {
+            next = Some(frame);
+        }
     }
-    chunk.freeze()
+    (chunk.freeze(), has_events)
 }
 
 impl http_body::Body for EventStream {

@@ -98,7 +98,7 @@ impl State {
                 let answer = self.join(address);
                 let _ = reply.send(answer);
             }
-            Command::SetTopics { request, reply } => {
+            Command::SetTopics { request, reply, .. } => {
                 self.asked.push(request);
                 let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }

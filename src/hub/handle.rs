@@ -1,14 +1,18 @@
 //! The side door: the only way from outside into the hub.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::Mailbox;
+use super::points::keys_of;
 use super::strict::Strict;
 use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
+use crate::event::Position;
+use crate::points::{FindError, PointKey, Points};
 use crate::topic::Subscription;
 
 /// A cheap, cloneable way to ask the hub for things.
@@ -17,6 +21,8 @@ pub struct HubHandle {
     commands: mpsc::Sender<Command>,
     /// Set where subscriptions are checked before they are taken.
     strict: Option<Strict>,
+    /// Where subscriptions with keys were.
+    points: Option<Points>,
 }
 
 /// A subscriber's complete new list of subscriptions, and who asks for it.
@@ -32,6 +38,26 @@ pub struct SetTopics {
     pub expires_at: Option<SystemTime>,
     /// What replaces the subscriptions so far.
     pub subscriptions: Vec<Subscription>,
+    /// From where they go on.
+    pub resume: Resume,
+}
+
+/// From where subscriptions go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Resume {
+    /// From now on.
+    #[default]
+    Live,
+    /// The subscriber keeps the last id of its stream, and goes on from the one it gives.
+    Stream(Option<Position>),
+}
+
+impl Resume {
+    /// A stream whose client says this was the last id. What is no position was received before the
+    /// first one, so that nothing can have been missed.
+    pub fn stream(last_id: Option<&str>) -> Self {
+        Self::Stream(last_id.and_then(|id| id.parse().ok()))
+    }
 }
 
 /// Why a stream may not be opened.
@@ -76,6 +102,8 @@ pub(super) enum Command {
     },
     SetTopics {
         request: SetTopics,
+        /// Where its subscriptions with keys were, if the database could say.
+        points: Result<HashMap<PointKey, Position>, FindError>,
         reply: oneshot::Sender<Result<(), SetTopicsError>>,
     },
     Confirm {
@@ -87,7 +115,18 @@ pub(super) enum Command {
 
 impl HubHandle {
     pub(super) fn new(commands: mpsc::Sender<Command>, strict: Option<Strict>) -> Self {
-        Self { commands, strict }
+        Self {
+            commands,
+            strict,
+            points: None,
+        }
+    }
+
+    /// Lets subscriptions with keys go on where these say.
+    #[must_use]
+    pub fn with_points(mut self, points: Points) -> Self {
+        self.points = Some(points);
+        self
     }
 
     /// Opens a mailbox for a new subscriber without subscriptions. PB_CONNECT is for the caller to
@@ -113,11 +152,31 @@ impl HubHandle {
             request = strict.check(request).await?;
         }
         let (reply, answer) = oneshot::channel();
-        let command = Command::SetTopics { request, reply };
+        let points = self.find_points(&request).await;
+        let command = Command::SetTopics {
+            request,
+            points,
+            reply,
+        };
         if self.commands.send(command).await.is_err() {
             return Err(SetTopicsError::Stopped);
         }
         answer.await.unwrap_or(Err(SetTopicsError::Stopped))
+    }
+
+    async fn find_points(
+        &self,
+        request: &SetTopics,
+    ) -> Result<HashMap<PointKey, Position>, FindError> {
+        let keys = keys_of(&request.subscriptions, &request.principal);
+        match &self.points {
+            Some(points) if !keys.is_empty() => {
+                points
+                    .find(keys.into_iter().map(|(_, key)| key).collect())
+                    .await
+            }
+            _ => Ok(HashMap::new()),
+        }
     }
 
     /// Says who a subscriber, which was taken for `claimed`, has proved to be once more, after the

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use rand::RngExt;
@@ -46,6 +47,8 @@ impl fmt::Display for ClientId {
 pub struct Mailbox {
     id: ClientId,
     frames: mpsc::Receiver<Frame>,
+    /// How many were taken.
+    taken: Arc<AtomicU64>,
     departures: mpsc::UnboundedSender<ClientId>,
 }
 
@@ -58,8 +61,14 @@ impl Mailbox {
         Self {
             id,
             frames,
+            taken: Arc::default(),
             departures,
         }
+    }
+
+    /// Where it is counted how many frames were taken.
+    pub(super) fn taken(&self) -> &Arc<AtomicU64> {
+        &self.taken
     }
 
     /// The subscriber's public name.
@@ -69,12 +78,16 @@ impl Mailbox {
 
     /// The next frame; `None` once the hub has let this subscriber go and all frames were taken.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
-        self.frames.poll_recv(context)
+        let frame = self.frames.poll_recv(context);
+        if let Poll::Ready(Some(_)) = frame {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
     }
 
     /// The next frame, as [`poll_recv`](Self::poll_recv). Safe to drop half-way.
     pub async fn recv(&mut self) -> Option<Frame> {
-        self.frames.recv().await
+        std::future::poll_fn(|context| self.poll_recv(context)).await
     }
 }
 

@@ -6,28 +6,37 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
+mod cohort;
 mod encoded;
 mod expand;
+mod extent;
 #[cfg(test)]
 pub(crate) mod fake;
 mod filter;
 mod frames;
 mod handle;
+mod history;
 mod login_judge;
 mod lookups;
 mod mailbox;
+mod marks;
+mod points;
 mod principals;
 mod publish;
 mod registry;
+mod replay;
+mod resume;
 mod resync;
 mod strict;
+mod subscribe;
 mod tally;
 mod task;
 mod unfit;
 
-pub use handle::{HubHandle, JoinError, SetTopics, SetTopicsError};
+pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
+pub use replay::Past;
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};
 
@@ -38,6 +47,11 @@ pub struct HubOptions {
     /// one go, faster than any network, so this is also about the largest transaction that a reader
     /// of good health receives whole. Room is taken only as it fills.
     pub mailbox_frames: usize,
+    /// Events that are remembered for those who were away for a short while; what happened before
+    /// is read again from the log.
+    pub history_frames: usize,
+    /// Bytes of their rows.
+    pub history_bytes: u64,
     /// Subscribers in all.
     pub subscribers_max: usize,
     /// Subscribers from one address.
@@ -64,6 +78,8 @@ impl Default for HubOptions {
     fn default() -> Self {
         Self {
             mailbox_frames: 4096,
+            history_frames: 65_536,
+            history_bytes: 64 * 1024 * 1024,
             subscribers_max: 100_000,
             subscribers_per_address_max: 1_000,
             wildcard: true,

@@ -1,12 +1,14 @@
 //! Who receives an event, and which frame: one per subscription text and visibility.
 
 use std::cell::{LazyCell, OnceCell, RefCell};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::HubOptions;
 use super::access::{Access, ListGates, filter_member_of};
+use super::cohort::Cohort;
 use super::encoded::{Encoded, Shown};
 use super::expand::GroupExpand;
 use super::frames::Frames;
@@ -31,6 +33,8 @@ pub(super) struct Delivery<'a> {
     /// Rows of other collections, as far as they were fetched.
     pub shelf: &'a Shelf,
     pub pass: Pass<'a>,
+    /// `None` for all who are live.
+    pub cohort: Option<&'a Cohort>,
 }
 
 /// What decisions are made for.
@@ -75,7 +79,7 @@ impl Delivery<'_> {
         let event = encoded.event;
         let id = event.position.as_ref().map(Position::to_string);
         let id = id.as_deref();
-        for (text, group) in self.registry.groups(topic) {
+        self.visit_groups(topic, event, |text, group, keys| {
             let verdict = Verdict {
                 delivery: self,
                 event,
@@ -97,7 +101,7 @@ impl Delivery<'_> {
                 let data = encode_gap(&event.collection);
                 Frame::event(None, text, &data)
             });
-            for &key in &group.members {
+            for key in keys {
                 let Some(subscriber) = self.registry.get(key) else {
                     continue;
                 };
@@ -117,6 +121,27 @@ impl Delivery<'_> {
                 if let Some(frame) = frame {
                     send(key, frame);
                 }
+            }
+        });
+    }
+
+    /// Calls `visit` for every group of a topic with those who are to be told of an event.
+    fn visit_groups<'g>(
+        &'g self,
+        topic: &str,
+        event: &ChangeEvent,
+        mut visit: impl FnMut(&'g Arc<str>, &'g Group, &mut dyn Iterator<Item = SubscriberKey>),
+    ) {
+        let Some(cohort) = self.cohort else {
+            for (text, group) in self.registry.groups(topic) {
+                visit(text, group, &mut group.members.iter().copied());
+            }
+            return;
+        };
+        for (text, members) in cohort.groups(topic) {
+            if let Some((text, group)) = self.registry.group(topic, text) {
+                let missing = members.iter().filter(|member| member.misses(event));
+                visit(text, group, &mut missing.map(|member| member.key));
             }
         }
     }
@@ -145,16 +170,16 @@ impl Delivery<'_> {
     /// Tells everybody who waits for records of a collection that some changes will not come.
     fn gap(&self, gap: &Gap, send: &mut impl FnMut(SubscriberKey, Frame)) {
         let data = encode_gap(&gap.collection);
-        for (topic, text, group) in self.registry.all_groups() {
+        let mut tell = |topic: &str, text: &str, keys: &mut dyn Iterator<Item = SubscriberKey>| {
             let guard = match guard_of(topic, &gap.collection) {
                 Some(guard) => guard,
                 None if topic == WILDCARD && self.options.wildcard => Guard::List,
-                None => continue,
+                None => return,
             };
             let Some(frame) = Frame::event(None, text, &data) else {
-                continue;
+                return;
             };
-            for &key in &group.members {
+            for key in keys {
                 let concerns = |subscriber: &Subscriber| {
                     let Subscriber { member, .. } = subscriber;
                     self.access.may_ever_pass(member, &gap.collection, guard)
@@ -163,6 +188,14 @@ impl Delivery<'_> {
                     send(key, frame.clone());
                 }
             }
+        };
+        match self.cohort {
+            None => self.registry.all_groups().for_each(|(topic, text, group)| {
+                tell(topic, text, &mut group.members.iter().copied());
+            }),
+            Some(cohort) => cohort.all_groups().for_each(|(topic, text, members)| {
+                tell(topic, text, &mut members.iter().map(|member| member.key));
+            }),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use indexmap::{IndexMap, IndexSet};
 use slab::Slab;
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 use super::access::{auth_values, member_of};
 use super::filter::Filter;
 use super::mailbox::ClientId;
+use super::marks::Marks;
+use super::points::Progress;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
@@ -37,6 +40,12 @@ pub(super) struct Subscriber {
     deadline: Option<Instant>,
     /// Invariant: `groups` holds this subscriber exactly under these.
     subscriptions: Vec<Subscription>,
+    /// Counts its lists of subscriptions.
+    pub generation: u64,
+    /// How far it has come.
+    pub progress: Progress,
+    /// How it is told positions, if it is. Only [`Registry::set_marks`] changes whether.
+    pub marks: Option<Marks>,
 }
 
 impl Subscriber {
@@ -44,12 +53,20 @@ impl Subscriber {
     pub(super) fn principal(&self) -> &Principal {
         &self.principal
     }
+
+    /// What it asked for.
+    pub(super) fn subscriptions(&self) -> &[Subscription] {
+        &self.subscriptions
+    }
 }
 
 /// All who wrote the same subscription, byte for byte: they receive the same frames.
 #[derive(Default)]
 pub(super) struct Group {
+    /// Those who receive what happens as it happens.
     pub members: IndexSet<SubscriberKey>,
+    /// Those who are still told what they have missed.
+    behind: IndexSet<SubscriberKey>,
     /// What they ask for beside the topic.
     pub options: Options,
     /// The filter among the options, if any.
@@ -69,6 +86,8 @@ pub(super) struct Registry {
     /// By topic, then by the subscription's whole text. Invariant: no empty group, no empty topic.
     groups: HashMap<Box<str>, IndexMap<Arc<str>, Group>>,
     subscriptions: usize,
+    /// Subscribers with marks.
+    marked: usize,
     /// By the id of the auth collection, then by record id. Invariant: no
     /// empty set, no empty collection.
     by_principal: HashMap<Arc<str>, HashMap<Arc<str>, IndexSet<SubscriberKey>>>,
@@ -92,7 +111,13 @@ impl Registry {
     }
 
     /// Takes in a subscriber without subscriptions.
-    pub(super) fn insert(&mut self, id: ClientId, address: IpAddr, mailbox: mpsc::Sender<Frame>) {
+    pub(super) fn insert(
+        &mut self,
+        id: ClientId,
+        address: IpAddr,
+        mailbox: mpsc::Sender<Frame>,
+        taken: Arc<AtomicU64>,
+    ) {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
             address,
@@ -102,6 +127,9 @@ impl Registry {
             auth: None,
             mailbox,
             subscriptions: Vec::new(),
+            generation: 0,
+            marks: None,
+            progress: Progress::new(taken),
         });
         self.by_id.insert(id, key);
         *self.by_address.entry(address).or_default() += 1;
@@ -110,6 +138,30 @@ impl Registry {
     /// The place of the subscriber with this client id.
     pub(super) fn find(&self, id: &str) -> Option<SubscriberKey> {
         self.by_id.get(id).copied()
+    }
+
+    /// The subscriber at a place, to change what is its own.
+    pub(super) fn get_mut(&mut self, key: SubscriberKey) -> Option<&mut Subscriber> {
+        self.subscribers.get_mut(key)
+    }
+
+    /// Begins or ends to tell a subscriber positions.
+    pub(super) fn set_marks(&mut self, key: SubscriberKey, marks: Option<Marks>) {
+        if let Some(subscriber) = self.subscribers.get_mut(key) {
+            self.marked += usize::from(marks.is_some());
+            self.marked -= usize::from(subscriber.marks.is_some());
+            subscriber.marks = marks;
+        }
+    }
+
+    /// Whether anybody is told positions.
+    pub(super) fn has_marked(&self) -> bool {
+        self.marked > 0
+    }
+
+    /// All subscribers.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SubscriberKey, &mut Subscriber)> {
+        self.subscribers.iter_mut()
     }
 
     /// The subscriber at a place.
@@ -122,6 +174,7 @@ impl Registry {
         self.unsubscribe(key);
         self.set_principal(key, Principal::Guest);
         self.set_deadline(key, None);
+        self.set_marks(key, None);
         let Some(subscriber) = self.subscribers.try_remove(key) else {
             return;
         };
@@ -146,6 +199,7 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.generation += 1;
         for subscription in subscriptions {
             let groups = match self.groups.get_mut(subscription.topic()) {
                 Some(groups) => groups,
@@ -237,6 +291,34 @@ impl Registry {
         self.groups.get(topic).into_iter().flatten()
     }
 
+    /// The group of one text.
+    pub(super) fn group(&self, topic: &str, text: &str) -> Option<(&Arc<str>, &Group)> {
+        let (_, text, group) = self.groups.get(topic)?.get_full(text)?;
+        Some((text, group))
+    }
+
+    /// Holds back from a subscriber what happens, under one of its subscriptions.
+    pub(super) fn hold_back(&mut self, key: SubscriberKey, topic: &str, text: &str) {
+        if let Some(group) = self.group_mut(topic, text)
+            && group.members.swap_remove(&key)
+        {
+            group.behind.insert(key);
+        }
+    }
+
+    /// Lets a subscriber receive what happens, under one of its subscriptions that was held back.
+    pub(super) fn make_live(&mut self, key: SubscriberKey, topic: &str, text: &str) {
+        if let Some(group) = self.group_mut(topic, text)
+            && group.behind.swap_remove(&key)
+        {
+            group.members.insert(key);
+        }
+    }
+
+    fn group_mut(&mut self, topic: &str, text: &str) -> Option<&mut Group> {
+        self.groups.get_mut(topic)?.get_mut(text)
+    }
+
     /// Every topic, with the texts that ask for it.
     pub(super) fn all_groups(&self) -> impl Iterator<Item = (&str, &Arc<str>, &Group)> {
         self.groups.iter().flat_map(|(topic, groups)| {
@@ -257,7 +339,8 @@ impl Registry {
             };
             if let Some(group) = groups.get_mut(subscription.text()) {
                 group.members.swap_remove(&key);
-                if group.members.is_empty() {
+                group.behind.swap_remove(&key);
+                if group.members.is_empty() && group.behind.is_empty() {
                     groups.swap_remove(subscription.text());
                 }
             }
@@ -298,7 +381,12 @@ mod tests {
         let mut registry = Registry::default();
         for id in ids {
             let (mailbox, _) = mpsc::channel(1);
-            registry.insert(ClientId((*id).into()), [127, 0, 0, 1].into(), mailbox);
+            registry.insert(
+                ClientId((*id).into()),
+                [127, 0, 0, 1].into(),
+                mailbox,
+                Arc::default(),
+            );
         }
         registry
     }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::access::{Access, member_of};
 use super::expand::first_mistake;
 use super::handle::{SetTopics, SetTopicsError};
+use super::points::{RESUME, is_name, shortest_name};
 use super::unfit::{Unfit, Unfitting};
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Collection};
@@ -58,6 +59,7 @@ struct Check<'c> {
     wildcard: bool,
     member: Member,
     superuser: bool,
+    is_guest: bool,
     /// Gates of its own: those of the hub's task are as old as the change it is at.
     access: Access,
 }
@@ -71,6 +73,7 @@ impl<'c> Check<'c> {
             wildcard,
             member: member_of(principal),
             superuser: principal.is_superuser(),
+            is_guest: principal.is_guest(),
             access,
         }
     }
@@ -186,12 +189,23 @@ impl<'c> Check<'c> {
     /// the rest.
     fn options(&self, subscription: &Subscription) -> Result<Option<Expand>, Unfit> {
         subscription.check_options()?;
+        self.resume(subscription)?;
         let query = &subscription.options().query;
         if let Some(fields) = query.get("fields") {
             Picker::parse(fields)?;
         }
         let expand = query.get("expand").map(|expand| Expand::parse(expand));
         Ok(expand.transpose()?.flatten())
+    }
+
+    fn resume(&self, subscription: &Subscription) -> Result<(), Unfit> {
+        let name = subscription.options().query.get(RESUME);
+        match name.is_none_or(|name| is_name(name, self.is_guest)) {
+            true => Ok(()),
+            false => Err(Unfit::Resume {
+                shortest: shortest_name(self.is_guest),
+            }),
+        }
     }
 
     /// Every path must lead to records, of collections that are not locked.

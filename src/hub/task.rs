@@ -11,11 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::HubOptions;
 use super::access::Access;
-use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::cohort::Cohort;
+use super::handle::{Command, HubHandle, JoinError};
+use super::history::History;
 use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
+use super::marks::{Outbox, mark};
+use super::points::Book;
 use super::publish::{Delivery, Pass};
 use super::registry::{Registry, SubscriberKey};
+use super::replay::Replays;
+use super::resume::Beat;
 use super::resync::Reminder;
 use super::strict::Strict;
 use super::tally::Tally;
@@ -34,17 +40,25 @@ const ROUNDS_MAX: usize = 16;
 
 /// The task that knows every subscriber.
 pub struct Hub {
-    options: HubOptions,
-    metrics: Metrics,
-    registry: Registry,
-    access: Access,
+    pub(super) options: HubOptions,
+    pub(super) metrics: Metrics,
+    pub(super) registry: Registry,
+    pub(super) access: Access,
     /// Rows that the decisions of a batch needed, all of one moment.
     shelf: Shelf,
     /// The newest catalog, for those who check subscriptions or rules; `None` before the first.
     catalog: watch::Sender<Option<Arc<Catalog>>>,
     lookups: Lookups,
     /// The frames of one item, while it is not sure that they are the right ones.
-    outbox: Vec<(SubscriberKey, Frame)>,
+    pub(super) outbox: Outbox,
+    /// Who was told something of the transaction that is being told.
+    pub(super) unfinished: Vec<SubscriberKey>,
+    pub(super) history: History,
+    pub(super) replays: Replays,
+    pub(super) beat: Beat,
+    pub(super) book: Book,
+    /// Who is told of the past just now; `None` while what happens now is told.
+    pub(super) cohort: Option<Cohort>,
     tally: Tally,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
@@ -67,6 +81,12 @@ impl Hub {
             wildcard: options.wildcard,
         });
         let hub = Self {
+            history: History::new(options.history_frames, options.history_bytes),
+            replays: Replays::new(),
+            beat: Beat::default(),
+            book: Book::default(),
+            cohort: None,
+            unfinished: Vec::new(),
             options,
             metrics,
             registry: Registry::default(),
@@ -89,7 +109,12 @@ impl Hub {
     }
 
     /// Delivers until told to stop or until the feed ends; then every mailbox ends, cleanly.
-    pub async fn run(mut self, mut feed: mpsc::Receiver<FeedItem>, stop: CancellationToken) {
+    pub async fn run(mut self, feed: mpsc::Receiver<FeedItem>, stop: CancellationToken) {
+        self.deliver(feed, stop).await;
+        self.book.save(usize::MAX);
+    }
+
+    async fn deliver(&mut self, mut feed: mpsc::Receiver<FeedItem>, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
@@ -98,6 +123,8 @@ impl Hub {
                 Some(command) = self.commands.recv() => self.execute(command),
                 () = self.registry.next_end() => self.expire(),
                 () = self.lookups.next_reminder() => self.remind(),
+                () = self.beat.next(self.registry.has_marked() || self.book.is_used()) => self.beat(),
+                () = self.replays.next_go() => self.replay(&stop).await,
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
                         return;
@@ -113,7 +140,11 @@ impl Hub {
         // Whoever asked may have left meanwhile; then nobody waits for the answer.
         match command {
             Command::Join { address, reply } => drop(reply.send(self.join(address))),
-            Command::SetTopics { request, reply } => drop(reply.send(self.set_topics(request))),
+            Command::SetTopics {
+                request,
+                points,
+                reply,
+            } => drop(reply.send(self.set_topics(request, points))),
             Command::Confirm {
                 client_id,
                 claimed,
@@ -136,35 +167,11 @@ impl Hub {
         let id = ClientId::random();
         // When full, the subscriber is let go: see `let_go`.
         let (sender, frames) = mpsc::channel(self.options.mailbox_frames);
-        self.registry.insert(id.clone(), address, sender);
+        let mailbox = Mailbox::new(id.clone(), frames, self.departing.clone());
+        self.registry
+            .insert(id.clone(), address, sender, Arc::clone(mailbox.taken()));
         tracing::debug!(subscriber.id = %id, "subscriber joined");
-        Ok(Mailbox::new(id, frames, self.departing.clone()))
-    }
-
-    fn set_topics(&mut self, request: SetTopics) -> Result<(), SetTopicsError> {
-        let key = self
-            .registry
-            .find(&request.client_id)
-            .ok_or(SetTopicsError::UnknownClient)?;
-        let subscriber = self.registry.get(key).expect("just found");
-        if subscriber.address != request.address {
-            return Err(SetTopicsError::ForeignAddress);
-        }
-        let principal = subscriber.principal();
-        if !principal.is_guest() && *principal != request.principal {
-            return Err(SetTopicsError::OtherPrincipal);
-        }
-        tracing::debug!(
-            subscriber.id = request.client_id,
-            subscriptions = request.subscriptions.len(),
-            superuser = request.principal.is_superuser(),
-            "subscriptions replaced"
-        );
-        self.registry
-            .replace(key, request.principal, request.subscriptions);
-        self.registry
-            .expect_end(key, request.expires_at, &self.options);
-        Ok(())
+        Ok(mailbox)
     }
 
     fn leave(&mut self, id: &ClientId) {
@@ -176,7 +183,7 @@ impl Hub {
     }
 
     /// Ends what a token gave to those whose tokens have ended.
-    fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         for key in self.registry.expire(Instant::now()) {
             self.end_stream(key, "token_expired");
         }
@@ -202,17 +209,30 @@ impl Hub {
             self.expire();
             self.prepare(item);
             self.decide(&items[place..], stop).await;
+            mark(
+                &mut self.outbox,
+                &mut self.registry,
+                item,
+                &mut self.unfinished,
+            );
             self.flush(&mut overrun);
+            self.history.note(item);
             for key in self.registry.follow(item) {
                 self.end_stream(key, "auth_unknown");
             }
         }
-        self.shelf.clear();
-        self.lookups.begin();
+        self.end_batch();
         self.let_go(overrun);
+        self.replays.wake();
         self.metrics
             .fanout_seconds
             .observe(began.elapsed().as_secs_f64());
+    }
+
+    /// What was looked up is forgotten, so that the next batch looks at another moment.
+    pub(super) fn end_batch(&mut self) {
+        self.shelf.clear();
+        self.lookups.begin();
     }
 
     fn prepare(&mut self, item: &FeedItem) {
@@ -232,7 +252,7 @@ impl Hub {
     }
 
     /// Fills the outbox with what the first item comes to; the others are those that follow it.
-    async fn decide(&mut self, items: &[FeedItem], stop: &CancellationToken) {
+    pub(super) async fn decide(&mut self, items: &[FeedItem], stop: &CancellationToken) {
         let Some((item, rest)) = items.split_first() else {
             return;
         };
@@ -337,7 +357,7 @@ impl Hub {
         }
     }
 
-    fn delivery<'a>(&'a self, now: Timestamp, pass: Pass<'a>) -> Delivery<'a> {
+    pub(super) fn delivery<'a>(&'a self, now: Timestamp, pass: Pass<'a>) -> Delivery<'a> {
         Delivery {
             registry: &self.registry,
             access: &self.access,
@@ -346,18 +366,20 @@ impl Hub {
             now,
             shelf: &self.shelf,
             pass,
+            cohort: self.cohort.as_ref(),
         }
     }
 
     /// Hands out what is in the outbox.
-    fn flush(&mut self, overrun: &mut Vec<SubscriberKey>) {
+    pub(super) fn flush(&mut self, overrun: &mut Vec<SubscriberKey>) {
         self.tally.commit(&self.metrics);
         for (key, frame) in self.outbox.drain(..) {
-            let Some(subscriber) = self.registry.get(key) else {
+            let Some(subscriber) = self.registry.get_mut(key) else {
                 continue;
             };
             match subscriber.mailbox.try_send(frame) {
                 Ok(()) => {
+                    subscriber.progress.sent += 1;
                     self.metrics.deliveries.inc();
                 }
                 Err(TrySendError::Full(_)) => overrun.push(key),
@@ -368,7 +390,7 @@ impl Hub {
     }
 
     /// Ends the streams of those who read too slowly. They may connect again; nobody waits for them.
-    fn let_go(&mut self, overrun: Vec<SubscriberKey>) {
+    pub(super) fn let_go(&mut self, overrun: Vec<SubscriberKey>) {
         for key in overrun {
             let Some(subscriber) = self.registry.get(key) else {
                 continue;

@@ -56,6 +56,15 @@ pub enum Unfit {
          ?options={{\"query\":{{…}},\"headers\":{{…}}}}, percent-encoded."
     )]
     Options(#[from] OptionsError),
+    /// The option `resume` is no good name.
+    #[error(
+        "The option resume names nothing: write {} to 64 letters, digits, - and _, drawn at random once and kept.",
+        .shortest
+    )]
+    Resume {
+        /// How long it must be at least.
+        shortest: usize,
+    },
     /// The option `filter` cannot be used.
     #[error("The filter cannot be used: {0}")]
     Filter(#[from] RuleError),
@@ -88,6 +97,7 @@ impl Unfit {
                 "subscription_invalid_topic"
             }
             Self::Locked { .. } => "subscription_forbidden",
+            Self::Resume { .. } => "subscription_invalid_resume",
             Self::Options(_) => "subscription_invalid_options",
             Self::Filter(_) => "subscription_invalid_filter",
             Self::Fields(_) => "subscription_invalid_fields",

@@ -36,6 +36,7 @@ mod related;
 mod relations;
 mod relations_past;
 mod relations_slow;
+mod resume;
 mod retention;
 mod river;
 mod rule_advice;

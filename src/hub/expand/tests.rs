@@ -238,7 +238,7 @@ impl World {
         let (mailbox, _) = mpsc::channel(1);
         let address = IpAddr::from([127, 0, 0, 1]);
         self.registry
-            .insert(ClientId(name.into()), address, mailbox);
+            .insert(ClientId(name.into()), address, mailbox, Arc::default());
         let key = self.registry.find(name).expect("it has joined");
         let options = json!({ "query": query }).to_string();
         let options: String = form_urlencoded::byte_serialize(options.as_bytes()).collect();
@@ -304,6 +304,7 @@ impl World {
                 now: Timestamp::UNIX_EPOCH,
                 shelf: &shelf,
                 pass: Pass::Deliver,
+                cohort: None,
             };
             delivery.publish(&item, |key, frame| frames.push((key, frame)));
             let wants = shelf.take_wanted();

@@ -12,6 +12,7 @@ use super::*;
 use crate::auth::Principal;
 use crate::catalog::{Collection, CollectionKey, Field, FieldKind, Relation};
 use crate::event::{Action, ChangeEvent, RecordId, parse_image};
+use crate::hub::{Resume, SetTopics};
 use crate::policy::{Policy, PolicyRows};
 use crate::related::{FetchError, Found, Reading, RelatedRow, Want};
 use crate::topic::Subscription;
@@ -164,6 +165,7 @@ impl Site {
             principal: Principal::Guest,
             expires_at: None,
             subscriptions: vec![Subscription::parse("posts/*")],
+            resume: Resume::Live,
         };
         handle.set_topics(request).await.expect("a subscriber");
         let mut site = Self {

@@ -16,7 +16,7 @@ use crate::support::database;
 use workshop::{Workshop, program, report};
 
 /// How long one program of tests may take in all; each wait in it has a shorter deadline.
-const PROGRAM_DEADLINE: Duration = Duration::from_secs(180);
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(240);
 
 /// Whether these tests were declined, which is said aloud.
 fn declined() -> bool {

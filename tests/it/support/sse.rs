@@ -77,12 +77,53 @@ impl Sse {
         stream
     }
 
+    /// Opens a stream that names its subscriptions itself, perhaps coming back with its last id.
+    pub async fn connect_plain(
+        base: &str,
+        topics: &[&str],
+        last_id: Option<&str>,
+        change: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Self {
+        let mut stream = Self::open_plain(base, topics, last_id, change).await;
+        assert_eq!(stream.response.status(), StatusCode::OK, "{stream:?}");
+        let hello = stream.next_event(DEADLINE).await;
+        assert_eq!(hello.name, "PB_CONNECT", "{hello:?}");
+        stream
+    }
+
+    /// Sends such a request and reads no further than the headers.
+    pub async fn open_plain(
+        base: &str,
+        topics: &[&str],
+        last_id: Option<&str>,
+        change: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Self {
+        let topics = topics.iter().map(|topic| ("subscriptions", topic));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(topics)
+            .finish();
+        let path = format!("/api/realtime?{query}");
+        Self::open_at(base, &path, |request| match last_id {
+            Some(id) => change(request.header("Last-Event-ID", id)),
+            None => change(request),
+        })
+        .await
+    }
+
     /// Sends the request and reads no further than the headers.
     pub async fn open(base: &str, change: impl FnOnce(RequestBuilder) -> RequestBuilder) -> Self {
+        Self::open_at(base, "/api/realtime", change).await
+    }
+
+    async fn open_at(
+        base: &str,
+        path: &str,
+        change: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Self {
         // A client of its own: streams must not share a connection.
         let http = Client::new();
         let request = http
-            .get(format!("{base}/api/realtime"))
+            .get(format!("{base}{path}"))
             .header("Accept", "text/event-stream");
         Self {
             base: base.to_owned(),

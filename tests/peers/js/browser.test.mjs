@@ -160,3 +160,26 @@ test("a page of another origin logs in with the SDK and sees its own rows only",
   await page.close();
   close();
 });
+
+test("Chromium's own EventSource comes back by itself after the server was killed and misses nothing", async () => {
+  const posts = await database.collection();
+  const own = await Server.start();
+  const page = await browser.newPage();
+  await page.goto(`${own.url}/_/`);
+  await page.evaluate((posts) => {
+    window.told = [];
+    const source = new EventSource(`/api/realtime?subscriptions=${posts}/*`);
+    source.addEventListener(`${posts}/*`, (event) => window.told.push(JSON.parse(event.data).record.id));
+    return new Promise((resolve) => source.addEventListener("PB_CONNECT", resolve, { once: true }));
+  }, posts);
+  await database.sql(`insert into ${posts} values ('a', 'before')`);
+  await page.waitForFunction(() => window.told.length === 1);
+  await own.stop("SIGKILL");
+  await database.sql(`do $$ begin for i in 1..500 loop insert into ${posts} values ('m' || i, 'missed', i); commit; end loop; end $$`);
+  await own.startAgain();
+  await page.waitForFunction(() => window.told.length >= 501);
+  const missed = Array.from({ length: 500 }, (_, place) => `m${place + 1}`);
+  assert.deepEqual(await page.evaluate(() => window.told), ["a", ...missed]);
+  await page.close();
+  await own.stop();
+});

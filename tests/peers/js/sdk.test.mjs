@@ -269,3 +269,58 @@ for (const [signal, code] of [["SIGKILL", null], ["SIGTERM", 0]]) {
     await own.stop();
   });
 }
+
+/** What 500 statements insert while nobody serves. */
+async function insertMany(posts) {
+  await database.sql(`do $$ begin for i in 1..500 loop insert into ${posts} values ('m' || i, 'missed', i); commit; end loop; end $$`);
+}
+
+const missed = Array.from({ length: 500 }, (_, place) => `m${place + 1}`);
+
+for (const signal of ["SIGKILL", "SIGTERM"]) {
+  test(`with a resume key the SDK misses none of 500 changes made between ${signal} and a new start`, async () => {
+    const posts = await database.collection();
+    const own = await Server.start();
+    const client = connect(own.url);
+    const seen = inbox();
+    const noted = (await database.sql("select from rowcast.resume_points")).rowCount;
+    const query = { resume: `key-of-this-page-${signal}` };
+    await client.collection(posts).subscribe("*", seen, { query });
+    await database.sql(`insert into ${posts} values ('a', 'before')`);
+    assert.deepEqual(summary(await seen.take()), [["create", "a", "before"]]);
+    // Noted when it subscribed, within moments.
+    await eventually(async () => {
+      const { rows } = await database.sql("select count(*)::int from rowcast.resume_points");
+      return rows[0].count > noted || rows[0].count;
+    });
+
+    await own.stop(signal);
+    await insertMany(posts);
+    await own.startAgain();
+    // What was told shortly before is told again.
+    assert.deepEqual(summary(await seen.take()), [["create", "a", "before"]]);
+    const changes = await seen.take(500);
+    assert.deepEqual(changes.map(({ record }) => record.id), missed);
+    await database.sql(`insert into ${posts} values ('b', 'after')`);
+    assert.deepEqual(summary(await seen.take()), [["create", "b", "after"]]);
+    await client.realtime.unsubscribe();
+    await own.stop();
+  });
+}
+
+test("an EventSource that names its subscriptions comes back by itself and misses nothing", async () => {
+  const posts = await database.collection();
+  const own = await Server.start();
+  const seen = inbox();
+  const source = new EventSource(`${own.url}/api/realtime?subscriptions=${posts}/*`);
+  source.addEventListener(`${posts}/*`, (event) => seen(JSON.parse(event.data).record.id));
+  await new Promise((resolve) => source.addEventListener("PB_CONNECT", resolve, { once: true }));
+  await database.sql(`insert into ${posts} values ('a', 'before')`);
+  assert.deepEqual(await seen.take(), ["a"]);
+  await own.stop("SIGKILL");
+  await insertMany(posts);
+  await own.startAgain();
+  assert.deepEqual(await seen.take(500), missed);
+  source.close();
+  await own.stop();
+});

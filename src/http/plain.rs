@@ -1,0 +1,75 @@
+//! A client that knows nothing but server-sent events: what it wants stands in the request for the
+//! stream, and when it comes back it says the last id that it has received.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::errors::ApiError;
+use super::form::{Form, ValidForm, pairs_of};
+use super::room::Room;
+use super::subscribe::{apply, text_of};
+use crate::hub::{ClientId, Resume};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The same in the query, for the first request of a client that has an id from elsewhere.
+const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
+
+/// What such a client asks for.
+pub(super) struct PlainRequest {
+    form: ValidForm,
+    authorization: Option<String>,
+    resume: Resume,
+}
+
+impl PlainRequest {
+    /// Reads a request for a stream; `None` if it names no subscriptions.
+    ///
+    /// # Errors
+    /// 400 if it does, and they are not valid.
+    pub(super) fn of(request: &Request) -> Result<Option<Self>, ApiError> {
+        let query = request.uri().query().unwrap_or_default();
+        // Whatever else stands in the query of a stream is none of our business, as with PocketBase.
+        if !query.contains(Form::SUBSCRIPTIONS) {
+            return Ok(None);
+        }
+        let form = Form::of_query(query)?;
+        if !form.is_subscribing() {
+            return Ok(None);
+        }
+        let form = form.validate()?;
+        let headers = request.headers();
+        let id = text_of(headers, &LAST_EVENT_ID).filter(|id| !id.is_empty());
+        let id = id.map(str::to_owned).or_else(|| id_of(query));
+        Ok(Some(Self {
+            form,
+            authorization: text_of(headers, &AUTHORIZATION).map(str::to_owned),
+            resume: Resume::stream(id.as_deref()),
+        }))
+    }
+
+    /// Sets the subscriptions of the stream with this id.
+    ///
+    /// # Errors
+    /// As a request that sets subscriptions.
+    pub(super) async fn subscribe(
+        self,
+        room: &Room,
+        address: IpAddr,
+        id: &ClientId,
+    ) -> Result<(), ApiError> {
+        let form = self.form.of_client(id);
+        let authorization = self.authorization.as_deref();
+        apply(room, address, authorization, form, self.resume).await
+    }
+}
+
+fn id_of(query: &str) -> Option<String> {
+    let pairs = pairs_of(query.as_bytes())?;
+    let id = pairs
+        .into_iter()
+        .find(|(key, _)| key == LAST_EVENT_ID_PARAMETER);
+    id.map(|(_, id)| id)
+}
