@@ -14,7 +14,7 @@ use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
 use crate::points::{Keeper, PointsOptions};
-use crate::related::{DatabaseLibrary, Library};
+use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
 
@@ -96,7 +96,8 @@ impl App {
         let (point_keeper, points) = Keeper::new(database.clone(), options.points);
         let hub = hub
             .with_past(Arc::new(move |position| past.since(position)))
-            .with_points(points.clone());
+            .with_points(points.clone())
+            .with_tables(Arc::new(DatabaseTables::new(database.clone())));
         let handle = handle.with_points(points);
         let capture = Capture::new(
             database.clone(),

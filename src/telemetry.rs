@@ -60,6 +60,8 @@ pub struct Metrics {
     pub unwritable_frames: Counter,
     /// Subscribers who were told what they had missed, by outcome.
     pub resumes: Family<OutcomeLabel, Counter>,
+    /// Snapshots that were asked for, by outcome.
+    pub snapshots: Family<OutcomeLabel, Counter>,
     /// Body bytes given to streams.
     pub stream_bytes: Counter<u64, AtomicU64>,
 }
@@ -102,6 +104,7 @@ impl Metrics {
             broken_rules: Gauge::default(),
             key_set_fetches: Family::default(),
             resumes: Family::default(),
+            snapshots: Family::default(),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
         };
@@ -181,6 +184,11 @@ impl Metrics {
             "resumes",
             "Subscribers who came back and were told what they had missed, or to load afresh",
             m.resumes.clone(),
+        );
+        registry.register(
+            "snapshots",
+            "Snapshots of collections that subscribers asked for",
+            m.snapshots.clone(),
         );
         registry.register(
             "unwritable_frames",

@@ -175,11 +175,18 @@ impl Reader {
         }
         let head = read.head.ok_or(SessionError::Closed)?;
         let position = Position::new(Arc::clone(epoch), Arc::clone(&head));
+        if read.outcome.rows > 0 && self.held.is_none() {
+            // What was read became no event that could tell how far reading has come.
+            self.said = None;
+        }
+        if self.catalog_stale {
+            // Nobody shall believe that all was told before the newest catalog is.
+            self.flush().await?;
+            self.load_catalog().await?;
+            self.said = None;
+        }
         self.end_read(position).await?;
         cursor.advance(Arc::unwrap_or_clone(head));
-        if self.catalog_stale {
-            self.load_catalog().await?;
-        }
         Ok(read.outcome)
     }
 

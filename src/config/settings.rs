@@ -262,6 +262,12 @@ fn hub() -> Vec<Setting> {
             points.rows_max
         ),
         setting!(
+            "snapshot_rows_max",
+            "Records that a snapshot may hold; who may see more is told to load them otherwise.",
+            count(1..=1_000_000),
+            hub.snapshot_rows_max
+        ),
+        setting!(
             "wildcard",
             "Whether the topic * delivers all collections the client may list.",
             switch(),

@@ -16,6 +16,7 @@ mod filter;
 mod frames;
 mod handle;
 mod history;
+mod leave;
 mod login_judge;
 mod lookups;
 mod mailbox;
@@ -27,6 +28,7 @@ mod registry;
 mod replay;
 mod resume;
 mod resync;
+mod snapshot;
 mod strict;
 mod subscribe;
 mod tally;
@@ -52,6 +54,8 @@ pub struct HubOptions {
     pub history_frames: usize,
     /// Bytes of their rows.
     pub history_bytes: u64,
+    /// Records that a snapshot may hold; who may see more is told to load them otherwise.
+    pub snapshot_rows_max: usize,
     /// Subscribers in all.
     pub subscribers_max: usize,
     /// Subscribers from one address.
@@ -80,6 +84,7 @@ impl Default for HubOptions {
             mailbox_frames: 4096,
             history_frames: 65_536,
             history_bytes: 64 * 1024 * 1024,
+            snapshot_rows_max: 10_000,
             subscribers_max: 100_000,
             subscribers_per_address_max: 1_000,
             wildcard: true,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};
 
+use super::snapshot::is_asked;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::event::Position;
 use crate::points::{PointKey, Points};
@@ -26,8 +27,12 @@ const SAVED_MAX: usize = 1000;
 /// Samples of one subscriber; beyond, the newest is replaced.
 const SAMPLES_MAX: usize = 16;
 
-/// Under which key a subscription is remembered; `None` if it asks for none, or names a bad one.
+/// Under which key a subscription is remembered; `None` if it asks for none, or names a bad one. One that
+/// asks for a snapshot needs none: it is told everything there is each time.
 pub(super) fn key_of(subscription: &Subscription, principal: &Principal) -> Option<PointKey> {
+    if is_asked(subscription) {
+        return None;
+    }
     let name = subscription.options().query.get(RESUME)?;
     is_name(name, principal.is_guest()).then(|| {
         let text = subscription.text();
@@ -72,8 +77,8 @@ pub(super) fn keys_of(
 /// How far one subscriber has come.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Frames put into its mailbox.
-    pub sent: u64,
+    /// Frames put into its mailbox, also by the tasks that read snapshots for it.
+    sent: Arc<AtomicU64>,
     /// Frames taken out of it.
     taken: Arc<AtomicU64>,
     /// Its subscriptions with keys.
@@ -93,6 +98,12 @@ impl Progress {
         }
     }
 
+    /// Where it is counted how many frames are put into the mailbox. A task counts a frame before it puts it in:
+    /// what is taken must never seem to be more than what was sent.
+    pub(super) fn sent(&self) -> &Arc<AtomicU64> {
+        &self.sent
+    }
+
     /// Takes in how far the feed has come; returns how far the subscriber has come for certain, if
     /// that is news.
     fn sample(&mut self, position: Option<&Position>, now: Instant) -> Option<Position> {
@@ -100,7 +111,8 @@ impl Progress {
             if self.open.len() >= SAMPLES_MAX {
                 self.open.pop_back();
             }
-            self.open.push_back((self.sent, position.clone()));
+            let sent = self.sent.load(Ordering::Relaxed);
+            self.open.push_back((sent, position.clone()));
         }
         let taken = self.taken.load(Ordering::Relaxed);
         let mut reached = None;

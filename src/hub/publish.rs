@@ -12,13 +12,14 @@ use super::cohort::Cohort;
 use super::encoded::{Encoded, Shown};
 use super::expand::GroupExpand;
 use super::frames::Frames;
+use super::leave::{leaving_frame, seen_of_update};
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use super::resync::Resyncs;
 use super::tally::Tally;
 use crate::auth::{AuthRecord, Principal};
-use crate::event::{ChangeEvent, FeedItem, Gap, Position};
+use crate::event::{Action, ChangeEvent, FeedItem, Gap, Position};
 use crate::frame::Frame;
-use crate::record::{Visibility, encode_gap};
+use crate::record::{Visibility, encode_gap, entered, snapshot_row};
 use crate::related::Shelf;
 use crate::rules::{RequestContext, Row, Undecidable};
 use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
@@ -35,6 +36,16 @@ pub(super) struct Delivery<'a> {
     pub pass: Pass<'a>,
     /// `None` for all who are live.
     pub cohort: Option<&'a Cohort>,
+}
+
+/// A row that is there, for one subscription of one subscriber.
+pub(super) struct SnapshotRow<'s> {
+    pub key: SubscriberKey,
+    pub guard: Guard,
+    pub topic: &'s str,
+    pub text: &'s str,
+    /// As if it had been created.
+    pub event: &'s ChangeEvent,
 }
 
 /// What decisions are made for.
@@ -85,7 +96,7 @@ impl Delivery<'_> {
                 event,
                 group,
                 guard,
-                guest: OnceCell::new(),
+                guest: Default::default(),
                 expand: GroupExpand::new(self, event, group, &encoded.expansions),
             };
             let frame_of = |shown| {
@@ -96,7 +107,13 @@ impl Delivery<'_> {
                 }
                 frame
             };
+            let entering_of = |shown| {
+                let data = entered(&encoded.data(shown, group.picker.as_ref()));
+                Frame::event(id, text, &data)
+            };
             let frames = Frames::new(&frame_of);
+            let entering = group.leave.then(|| Frames::new(&entering_of));
+            let leaving = LazyCell::new(|| leaving_frame(id, text, event));
             let resync = LazyCell::new(|| {
                 let data = encode_gap(&event.collection);
                 Frame::event(None, text, &data)
@@ -108,6 +125,11 @@ impl Delivery<'_> {
                 let frame = match (verdict.of(subscriber), self.pass) {
                     (_, Pass::LookAhead) | (Seen::Nothing, _) => continue,
                     (Seen::Record(shown), _) => frames.get(shown),
+                    (Seen::Entering(shown), _) => {
+                        entering.as_ref().and_then(|entering| entering.get(shown))
+                    }
+                    (Seen::Leaving, _) => (*leaving).clone(),
+                    (Seen::Unpaired, _) => (*resync).clone(),
                     (Seen::Perhaps(until), Pass::Resync(resyncs)) => {
                         let collection = &event.collection;
                         let mut resyncs = resyncs.borrow_mut();
@@ -144,6 +166,36 @@ impl Delivery<'_> {
                 visit(text, group, &mut missing.map(|member| member.key));
             }
         }
+    }
+
+    /// The frame of a row that is there; `None` if its subscriber may not see it.
+    pub(super) fn row<'e>(&'e self, row: SnapshotRow<'e>) -> Option<Frame> {
+        let SnapshotRow {
+            key,
+            guard,
+            topic,
+            text,
+            event,
+        } = row;
+        let (_, group) = self.registry.group(topic, text)?;
+        let encoded = Encoded::new(event);
+        let verdict = Verdict {
+            delivery: self,
+            event,
+            group,
+            guard,
+            guest: Default::default(),
+            expand: GroupExpand::new(self, event, group, &encoded.expansions),
+        };
+        let Seen::Record(shown) = verdict.of(self.registry.get(key)?) else {
+            return None;
+        };
+        let data = snapshot_row(&encoded.data(shown, group.picker.as_ref()));
+        let frame = Frame::event(None, text, &data);
+        if frame.is_none() {
+            self.tally.unwritable_frame();
+        }
+        frame
     }
 
     /// What a subscriber sees of a record that it may see.
@@ -206,22 +258,29 @@ struct Verdict<'v, 'e> {
     event: &'e ChangeEvent,
     group: &'e Group,
     guard: Guard,
-    /// All guests of a group see the same.
-    guest: OnceCell<Passing>,
+    /// All guests of a group see the same, of the row that is shown and of the one before.
+    guest: [OnceCell<Passing>; 2],
     /// `None` unless the group asks for related records.
     expand: Option<GroupExpand<'v, 'e>>,
 }
 
 /// What a subscriber may see of an event.
-enum Seen {
+pub(super) enum Seen {
     Nothing,
     Record(Shown),
+    /// The record, which it did not see before.
+    Entering(Shown),
+    /// That a record is not to be seen any more.
+    Leaving,
+    /// Nobody knows what was seen before, because nobody knows what was there.
+    Unpaired,
     /// Nobody knows, because rows are missing, and held back until then.
     Perhaps(Instant),
 }
 
-#[derive(Clone, Copy)]
-enum Passing {
+/// Whether a row may be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
     Yes,
     No,
     Unknown(Instant),
@@ -230,24 +289,39 @@ enum Passing {
 impl Verdict<'_, '_> {
     /// What a subscriber may see.
     fn of(&self, subscriber: &Subscriber) -> Seen {
-        let passing = match &subscriber.auth {
-            None => *self.guest.get_or_init(|| self.passing(subscriber)),
-            Some(_) => self.passing(subscriber),
-        };
-        match passing {
+        let after = self.guests_alike(subscriber, Row::shown(self.event), 0);
+        if self.group.leave && self.event.action == Action::Update {
+            let before = Row::before(self.event);
+            let before = before.map(|row| self.guests_alike(subscriber, row, 1));
+            let may_ever = || self.may_ever_pass(subscriber);
+            return seen_of_update(before, after, || self.shown(subscriber), may_ever);
+        }
+        match after {
             Passing::Yes => Seen::Record(self.shown(subscriber)),
             Passing::No => Seen::Nothing,
             Passing::Unknown(until) => Seen::Perhaps(until),
         }
     }
 
-    fn passing(&self, subscriber: &Subscriber) -> Passing {
+    fn guests_alike(&self, subscriber: &Subscriber, row: Row<'_>, which: usize) -> Passing {
+        match &subscriber.auth {
+            None => *self.guest[which].get_or_init(|| self.passing(subscriber, row)),
+            Some(_) => self.passing(subscriber, row),
+        }
+    }
+
+    fn may_ever_pass(&self, subscriber: &Subscriber) -> bool {
+        let (access, collection) = (self.delivery.access, &self.event.collection);
+        access.may_ever_pass(&subscriber.member, collection, self.guard)
+    }
+
+    fn passing(&self, subscriber: &Subscriber, row: Row<'_>) -> Passing {
         let shelf = self.delivery.shelf;
         if matches!(self.delivery.pass, Pass::Resync(_)) {
             // What this decision in particular waits for.
             shelf.take_held_back();
         }
-        match self.passes(subscriber) {
+        match self.passes(subscriber, row) {
             Ok(true) => Passing::Yes,
             Err(Undecidable::NotLoaded) => {
                 Passing::Unknown(shelf.held_back().unwrap_or_else(Instant::now))
@@ -272,13 +346,13 @@ impl Verdict<'_, '_> {
         RequestContext::realtime(subscriber.auth.as_ref(), query, headers, now, shelf)
     }
 
-    fn passes(&self, subscriber: &Subscriber) -> Result<bool, Undecidable> {
+    fn passes(&self, subscriber: &Subscriber, row: Row<'_>) -> Result<bool, Undecidable> {
         let Group {
             filter, options, ..
         } = self.group;
         let Delivery { access, tally, .. } = self.delivery;
         let request = self.request(subscriber);
-        let (collection, row) = (&self.event.collection, Row::shown(self.event));
+        let collection = &self.event.collection;
         if !access.lets_pass(&subscriber.member, self.guard, row, &request, tally)? {
             return Ok(false);
         }

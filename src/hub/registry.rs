@@ -75,6 +75,8 @@ pub(super) struct Group {
     pub picker: Option<Picker>,
     /// What is wanted of the records that are related to a record.
     pub expand: Option<Expand>,
+    /// Whether they are told when a record leaves what they see.
+    pub leave: bool,
 }
 
 /// All subscribers and their subscriptions.
@@ -211,6 +213,7 @@ impl Registry {
                     options: subscription.options().clone(),
                     picker: picker_of(subscription.options()),
                     expand: expand_of(subscription.options()),
+                    leave: subscription.options().is_set("leave"),
                     ..Group::default()
                 });
             if group.members.insert(key) {

@@ -167,6 +167,14 @@ impl Replays {
         own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, &replay.seen)))
     }
 
+    /// The position from which a subscriber was begun to be told last was read from the database just now.
+    pub(super) fn trust_last(&mut self, key: SubscriberKey) {
+        let last = self.list.last_mut();
+        if let Some(replay) = last.filter(|replay| replay.key == key) {
+            replay.trusted = true;
+        }
+    }
+
     /// Whether a subscriber is told of the past.
     pub(super) fn has(&self, key: SubscriberKey) -> bool {
         self.list.iter().any(|replay| replay.key == key)

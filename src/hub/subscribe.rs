@@ -8,6 +8,7 @@ use super::marks::{Marks, mark_for};
 use super::points::keys_of;
 use super::registry::SubscriberKey;
 use super::replay::From;
+use super::snapshot::is_asked;
 use super::task::Hub;
 use crate::event::Position;
 use crate::points::{FindError, PointKey};
@@ -48,6 +49,7 @@ impl Hub {
             false => Before::new(),
         };
         let keys = keys_of(&request.subscriptions, &request.principal);
+        let former = self.former(key, &request.principal);
         self.registry
             .replace(key, request.principal, request.subscriptions);
         self.registry
@@ -56,6 +58,7 @@ impl Hub {
             Resume::Stream(from) => self.begin_stream(key, from),
             Resume::Live => self.go_on(key, keys, &before, found),
         }
+        self.begin_snapshots(key, former);
         Ok(())
     }
 
@@ -84,7 +87,8 @@ impl Hub {
             self.flush_all();
         }
         if let Some(from) = from {
-            self.begin_replay(key, From::Position(from), |_| true);
+            // A snapshot tells more than what was missed.
+            self.begin_replay(key, From::Position(from), |one| !is_asked(one));
         }
     }
 
@@ -133,7 +137,7 @@ impl Hub {
     }
 
     /// Tells a subscriber what it has missed under some of its subscriptions, before anything else.
-    fn begin_replay(
+    pub(super) fn begin_replay(
         &mut self,
         key: SubscriberKey,
         from: From,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
@@ -23,6 +24,7 @@ use super::registry::{Registry, SubscriberKey};
 use super::replay::Replays;
 use super::resume::Beat;
 use super::resync::Reminder;
+use super::snapshot::Snapshots;
 use super::strict::Strict;
 use super::tally::Tally;
 use crate::catalog::Catalog;
@@ -36,7 +38,7 @@ use crate::telemetry::Metrics;
 const BATCH_MAX: usize = 256;
 /// How often an item is decided about again with more rows than before. Each round follows every path one
 /// step further, or fetches what was too much for one go.
-const ROUNDS_MAX: usize = 16;
+pub(super) const ROUNDS_MAX: usize = 16;
 
 /// The task that knows every subscriber.
 pub struct Hub {
@@ -45,10 +47,10 @@ pub struct Hub {
     pub(super) registry: Registry,
     pub(super) access: Access,
     /// Rows that the decisions of a batch needed, all of one moment.
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     /// The newest catalog, for those who check subscriptions or rules; `None` before the first.
     catalog: watch::Sender<Option<Arc<Catalog>>>,
-    lookups: Lookups,
+    pub(super) lookups: Lookups,
     /// The frames of one item, while it is not sure that they are the right ones.
     pub(super) outbox: Outbox,
     /// Who was told something of the transaction that is being told.
@@ -59,7 +61,8 @@ pub struct Hub {
     pub(super) book: Book,
     /// Who is told of the past just now; `None` while what happens now is told.
     pub(super) cohort: Option<Cohort>,
-    tally: Tally,
+    pub(super) tally: Tally,
+    pub(super) snapshots: Snapshots,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -96,6 +99,7 @@ impl Hub {
             lookups: Lookups::new(library),
             outbox: Vec::new(),
             tally: Tally::default(),
+            snapshots: Snapshots::new(),
             commands,
             departures,
             departing,
@@ -123,6 +127,7 @@ impl Hub {
                 Some(command) = self.commands.recv() => self.execute(command),
                 () = self.registry.next_end() => self.expire(),
                 () = self.lookups.next_reminder() => self.remind(),
+                Some(step) = self.snapshots.next() => self.snapshot_step(step, &stop).await,
                 () = self.beat.next(self.registry.has_marked() || self.book.is_used()) => self.beat(),
                 () = self.replays.next_go() => self.replay(&stop).await,
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
@@ -242,6 +247,7 @@ impl Hub {
                 self.catalog.send_replace(Some(Arc::clone(catalog)));
                 // What was found is read with the fields of then.
                 self.shelf.clear();
+                self.start_snapshots();
             }
             FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
             FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Gap(_) => {}
@@ -379,7 +385,7 @@ impl Hub {
             };
             match subscriber.mailbox.try_send(frame) {
                 Ok(()) => {
-                    subscriber.progress.sent += 1;
+                    subscriber.progress.sent().fetch_add(1, Ordering::Relaxed);
                     self.metrics.deliveries.inc();
                 }
                 Err(TrySendError::Full(_)) => overrun.push(key),
@@ -404,6 +410,11 @@ impl Hub {
             self.registry.remove(key);
             self.count();
         }
+    }
+
+    /// Whether no catalog has been loaded yet.
+    pub(super) fn catalog_is_unknown(&self) -> bool {
+        self.catalog.borrow().is_none()
     }
 
     fn count(&self) {

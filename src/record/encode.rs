@@ -110,13 +110,75 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &RelatedRecord<'_>) {
 /// `collectionId`, `collectionName` and an empty `id`.
 pub fn encode_gap(collection: &Collection) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    out.extend_from_slice(br#"{"record":{"collectionId":"#);
-    write_string(&mut out, &collection.id);
-    out.extend_from_slice(br#","collectionName":"#);
-    write_string(&mut out, &collection.name);
-    out.extend_from_slice(br#","id":""}"#);
+    write_key(&mut out, collection, "");
     write_action(&mut out, "resync");
     out
+}
+
+/// The data by which a record leaves what somebody sees: nothing but which one it is.
+pub fn encode_leave(collection: &Collection, id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_key(&mut out, collection, id);
+    write_action(&mut out, "leave");
+    out
+}
+
+/// The data of an update, whole or picked from, as that of a create: for whom the record is new.
+///
+/// # Panics
+/// If it is not the data of an update.
+pub fn entered(update: &[u8]) -> Vec<u8> {
+    with_action(update, Action::Update, Action::Create.as_str())
+}
+
+/// The data of a create, whole or picked from, as that of a row that is there already.
+///
+/// # Panics
+/// If it is not the data of a create.
+pub fn snapshot_row(create: &[u8]) -> Vec<u8> {
+    with_action(create, Action::Create, "snapshot")
+}
+
+/// The data that says that all rows have been sent, and how many.
+pub fn encode_ready(collection: &Collection, count: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_key(&mut out, collection, "");
+    out.extend_from_slice(br#","action":"ready","count":"#);
+    out.extend_from_slice(count.to_string().as_bytes());
+    out.push(b'}');
+    out
+}
+
+/// The data that says that not all rows have been sent, and why: a `resync` with a `reason`.
+pub fn encode_refusal(collection: &Collection, reason: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_key(&mut out, collection, "");
+    out.extend_from_slice(br#","action":"resync","reason":"#);
+    write_string(&mut out, reason);
+    out.push(b'}');
+    out
+}
+
+fn with_action(data: &[u8], from: Action, to: &str) -> Vec<u8> {
+    let mut ending = Vec::with_capacity(24);
+    write_action(&mut ending, from.as_str());
+    let record = data.strip_suffix(&*ending);
+    let mut out = record
+        .expect("the data of a change of this action")
+        .to_vec();
+    write_action(&mut out, to);
+    out
+}
+
+/// Writes the opening and a record of which nothing is told but which one it is.
+fn write_key(out: &mut Vec<u8>, collection: &Collection, id: &str) {
+    out.extend_from_slice(br#"{"record":{"collectionId":"#);
+    write_string(out, &collection.id);
+    out.extend_from_slice(br#","collectionName":"#);
+    write_string(out, &collection.name);
+    out.extend_from_slice(br#","id":"#);
+    write_string(out, id);
+    out.push(b'}');
 }
 
 fn write_action(out: &mut Vec<u8>, action: &str) {

@@ -14,7 +14,8 @@ mod text;
 mod value;
 
 pub use encode::{
-    Visibility, encode_change, encode_expanded, encode_gap, encode_record, pick_change,
+    Visibility, encode_change, encode_expanded, encode_gap, encode_leave, encode_ready,
+    encode_record, encode_refusal, entered, pick_change, snapshot_row,
 };
 pub use expansion::{Expansion, Related, RelatedRecord};
 pub use picker::{FieldsError, Picker};

@@ -35,6 +35,9 @@ pub enum FetchError {
     /// The connection was lost, or the transaction.
     #[error("the connection was lost while related rows were looked up")]
     Lost(#[from] tokio_postgres::Error),
+    /// It answered what cannot be read.
+    #[error("the database gave an answer that cannot be understood")]
+    Unreadable,
     /// It took too long.
     #[error("the database did not answer in time when asked for related rows")]
     Deadline,

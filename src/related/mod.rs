@@ -2,7 +2,7 @@
 //!
 //! *Owns* the nouns [`Want`], [`RelatedRow`], [`Shelf`], and the statements that fetch.
 //! *Takes* wants: a collection and what some of its columns must equal.
-//! *Gives* the rows, of one moment for all that is fetched together.
+//! *Gives* the rows, of one moment for all that is fetched together; and all rows of a table, page by page.
 //! *Never* decides anything, and never hands out a part of an answer as if it were the whole.
 
 mod breaker;
@@ -12,6 +12,7 @@ mod gather;
 mod group;
 mod keys;
 mod library;
+mod listing;
 mod past;
 mod session;
 mod shelf;
@@ -20,6 +21,7 @@ mod want;
 
 pub use keys::{is_value_of, keys_in};
 pub use library::{FetchError, Library, Reading};
+pub use listing::{DatabaseTables, Listing, Tables};
 pub use session::DatabaseLibrary;
 pub use shelf::{Absent, Found, Mark, Shelf};
 pub use want::{RelatedRow, Want};

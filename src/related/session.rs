@@ -23,7 +23,7 @@ use crate::catalog::Collection;
 use crate::db::{Database, PooledClient};
 use crate::telemetry::{LookupReporter, Metrics};
 
-const BEGIN: &str = include_str!("../../sql/related/begin.sql");
+pub(super) const BEGIN: &str = include_str!("../../sql/related/begin.sql");
 /// Makes a transaction usable again in which a statement failed; what was read stays what it is.
 const RECOVER: &str = "rollback to savepoint clean";
 
@@ -171,7 +171,7 @@ impl Session {
         if client.statement_cache.size() > STATEMENTS_MAX {
             client.statement_cache.clear();
         }
-        let connection = Connection(Some(client));
+        let connection = Connection::new(client);
         connection.client().batch_execute(BEGIN).await?;
         self.connection = Some(connection);
         Ok(())
@@ -326,10 +326,14 @@ fn is_loss(error: &tokio_postgres::Error) -> bool {
 }
 
 /// A pooled connection in a transaction.
-struct Connection(Option<PooledClient>);
+pub(super) struct Connection(Option<PooledClient>);
 
 impl Connection {
-    fn client(&self) -> &PooledClient {
+    pub(super) fn new(client: PooledClient) -> Self {
+        Self(Some(client))
+    }
+
+    pub(super) fn client(&self) -> &PooledClient {
         self.0.as_ref().expect("there until dropped")
     }
 

@@ -17,14 +17,7 @@ pub(super) fn select(
     rows_max: usize,
     all_rows_max: usize,
 ) -> String {
-    let columns = join(&collection.fields, ", ", |field| {
-        format!("t.{}", quoted(&field.name))
-    });
-    let table = format!(
-        "{}.{}",
-        quoted(&collection.table.schema),
-        quoted(&collection.table.table)
-    );
+    let (columns, table) = (columns(collection), table(collection));
     // Whole rows are written x.*, because a plain x would mean a column of that name.
     let head = "select w.n, row_to_json(x.*)::text";
     if fields.is_empty() {
@@ -49,6 +42,29 @@ pub(super) fn select(
         rows_max + 1,
         all_rows_max + 1
     )
+}
+
+/// All rows as JSON, in the order of their keys.
+pub(super) fn all_in_order(collection: &Collection) -> String {
+    let keys = join(&collection.key_fields, ", ", |&index| {
+        format!("x.{}", quoted(&collection.fields[index].name))
+    });
+    format!(
+        "select row_to_json(x.*)::text from (select {} from {} t) x order by {keys}",
+        columns(collection),
+        table(collection)
+    )
+}
+
+fn columns(collection: &Collection) -> String {
+    join(&collection.fields, ", ", |field| {
+        format!("t.{}", quoted(&field.name))
+    })
+}
+
+fn table(collection: &Collection) -> String {
+    let (schema, table) = (&collection.table.schema, &collection.table.table);
+    format!("{}.{}", quoted(schema), quoted(table))
 }
 
 /// Numbers texts by the value they are of a type: equal values have equal numbers. `$1 text[]`.

@@ -65,6 +65,16 @@ impl<'r> Row<'r> {
                 .map(|transaction| transaction.xid),
         }
     }
+
+    /// The row before a change, as far as there was one; what it is related to is looked at as it is.
+    pub fn before(event: &'r ChangeEvent) -> Option<Self> {
+        Some(Self {
+            collection: &event.collection,
+            id: &event.id,
+            image: event.old.as_ref()?,
+            deleted_by: None,
+        })
+    }
 }
 
 /// Why a rule that was a good one could not decide about a row. It denies, then.

@@ -78,6 +78,12 @@ impl Options {
         Ok(())
     }
 
+    /// Whether a switch of ours is on: `1` or `true`.
+    pub fn is_set(&self, name: &str) -> bool {
+        let value = self.query.get(name).map(String::as_str);
+        matches!(value, Some("1" | "true"))
+    }
+
     fn normalized(raw: RawOptions) -> Self {
         let query = raw.query.into_iter().map(|(key, value)| (key, text(value)));
         let headers = raw
@@ -371,6 +377,25 @@ mod tests {
         ] {
             let subscription = format!(r#"posts?options={{"query":{{"K-y":{value}}}}}"#);
             check(&subscription, &[("K-y", text)], NONE);
+        }
+    }
+
+    #[test]
+    fn a_switch_is_on_by_one_or_true_and_by_nothing_else() {
+        for (value, on) in [
+            ("1", true),
+            (r#""1""#, true),
+            ("true", true),
+            (r#""true""#, true),
+            ("0", false),
+            ("2", false),
+            ("false", false),
+            (r#""yes""#, false),
+            ("null", false),
+        ] {
+            let text = format!(r#"posts?options={{"query":{{"leave":{value}}}}}"#);
+            assert_eq!(Options::of(&text).is_set("leave"), on, "{value}");
+            assert!(!Options::of(&text).is_set("snapshot"), "{value}");
         }
     }
 

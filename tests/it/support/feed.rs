@@ -125,6 +125,13 @@ pub fn line(event: &Event) -> String {
     format!("{action} {} {}", word("collectionName"), word("id"))
 }
 
+/// A topic with options in the way the SDKs write them.
+pub fn with_query(topic: &str, query: serde_json::Value) -> String {
+    let options = serde_json::json!({ "query": query }).to_string();
+    let encoded: String = form_urlencoded::byte_serialize(options.as_bytes()).collect();
+    format!("{topic}?options={encoded}")
+}
+
 fn with_mark<'a>(topics: &[&'a str]) -> Vec<&'a str> {
     topics.iter().copied().chain(["mark"]).collect()
 }

@@ -17,7 +17,7 @@ pub mod sse;
 mod wait;
 
 pub use database::{TestDatabase, client, cluster_options, database, empty_database};
-pub use feed::Feed;
+pub use feed::{Feed, with_query};
 pub use server::Server;
 pub use sse::{Event, Sse};
 pub use wait::{DEADLINE, eventually, within};

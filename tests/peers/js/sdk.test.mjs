@@ -236,6 +236,24 @@ test("a stream that belongs to one principal refuses another with 403", async ()
   assert.deepEqual(summary(await seen.take()), [["create", "a", "x"]]);
 });
 
+test("with leave and snapshot a list is the table as its client may see it, from the first event on", async () => {
+  const posts = await database.collection("list_rule => 'n > 0'");
+  await database.sql(`insert into ${posts} values ('b', 'two', 2), ('a', 'one', 1), ('z', 'zero', 0)`);
+  const seen = inbox();
+  await connect().collection(posts).subscribe("*", seen, { query: { snapshot: "1", leave: "1" }, fields: "id,title" });
+  const [first, second, ready] = await seen.take(3);
+  assert.deepEqual([first, second].map(({ action, record }) => [action, record.id]), [["snapshot", "a"], ["snapshot", "b"]]);
+  assert.deepEqual([ready.action, ready.count, ready.record.collectionName], ["ready", 2, posts]);
+  await database.sql(`update ${posts} set n = 0 where id = 'a'`);
+  await database.sql(`update ${posts} set n = 9 where id = 'z'`);
+  await database.sql(`update ${posts} set n = 8, secret = 'other' where id = 'z'`);
+  await database.sql(`delete from ${posts}`);
+  const changes = (await seen.take(5)).map(({ action, record }) => [action, record.id]);
+  // The deleted one that was out of sight tells nothing.
+  assert.deepEqual(changes.slice(0, 3), [["leave", "a"], ["create", "z"], ["update", "z"]]);
+  assert.deepEqual(changes.slice(3).sort(), [["delete", "b"], ["delete", "z"]]);
+});
+
 test("a collection attached while a subscription waits for it starts to flow", async () => {
   const later = `posts_later_${process.pid}`;
   const seen = inbox();
