@@ -8,48 +8,25 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::types::{FromSql, PgLsn, Type};
-use tokio_postgres::{Row as SqlRow, RowStream};
+use tokio_postgres::RowStream;
 
 use super::assemble::{Assembler, Noted, Row};
 use super::cascade::Cascade;
 use super::cursor::{Cursor, Place};
 use super::error::SessionError;
+use super::log_row::LogRow;
 use super::nested::Nested;
+use super::read::{Read, ReadOutcome, Stretch};
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, Transaction,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, Snapshot, Xid,
     parse_image, record_id,
 };
-use crate::event::{Snapshot, Xid};
 use crate::telemetry::Metrics;
 
 /// How often it is said how far reading has come when there are no changes to say it.
 const SAYING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// One row of the log.
-struct LogRow {
-    xid: Xid,
-    /// The place in the write-ahead log of the transaction's last row.
-    transaction_end: u64,
-    place: Place,
-    collection: CollectionKey,
-    op: u8,
-    /// A statement of a trigger wrote it.
-    nested: bool,
-    old: Option<Box<str>>,
-    new: Option<Box<str>>,
-}
-
-/// What a read came to.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct ReadOutcome {
-    /// Rows that were not known before.
-    pub rows: u64,
-    /// Continuity was broken; positions may have a new epoch.
-    pub gap: bool,
-}
 
 /// Reads the log and hands the changes on; lives as long as the process.
 pub(super) struct Reader {
@@ -66,17 +43,6 @@ pub(super) struct Reader {
     held: Option<ChangeEvent>,
     /// When it was last said how far reading has come.
     said: Option<Instant>,
-}
-
-/// What is known of the stretch of rows being read: same transaction, same collection.
-struct Stretch {
-    xid: Xid,
-    /// The first row of the transaction.
-    first: Place,
-    /// The last row taken in.
-    last: Option<Place>,
-    collection: Arc<Collection>,
-    assembler: Assembler,
 }
 
 impl Reader {
@@ -661,95 +627,6 @@ fn withheld(read: &Read) -> GapReason {
          or was dropped meanwhile; run rowcast.attach again with the names as they are"
     );
     GapReason::Withheld
-}
-
-/// One read while it is under way.
-struct Read {
-    outcome: ReadOutcome,
-    /// What had been delivered when it began.
-    before: Position,
-    /// What has been delivered since, in whole transactions.
-    passed: Option<Position>,
-    head: Option<Arc<Snapshot>>,
-    /// The transaction being read, its first row and where its last one stands.
-    transaction: Option<(Xid, Place, u64)>,
-    stretch: Option<Stretch>,
-    /// The last row of the stretch before.
-    ended: Option<(Xid, Place, Place)>,
-    nested: Nested,
-    cascade: Cascade,
-    /// The catalog was loaded again because of something in this read; once is enough.
-    reloaded: bool,
-}
-
-impl Read {
-    fn first_place(&mut self, row: &LogRow) -> Place {
-        match self.transaction {
-            Some((xid, first, _)) if xid == row.xid => first,
-            _ => {
-                self.transaction = Some((row.xid, row.place, row.transaction_end));
-                row.place
-            }
-        }
-    }
-
-    /// The transaction being read.
-    fn current(&self) -> Option<Transaction> {
-        self.transaction
-            .map(|(Xid(xid), _, end)| Transaction { end, xid })
-    }
-
-    /// What has been delivered, in whole transactions.
-    fn passed(&self) -> &Position {
-        self.passed.as_ref().unwrap_or(&self.before)
-    }
-}
-
-impl LogRow {
-    fn from_sql(row: &SqlRow) -> Result<Self, tokio_postgres::Error> {
-        let xid: i64 = row.try_get("xid")?;
-        let lsn: PgLsn = row.try_get("lsn")?;
-        let transaction_end: Option<PgLsn> = row.try_get("transaction_end")?;
-        let op: i8 = row.try_get("op")?;
-        Ok(Self {
-            xid: Xid(xid.cast_unsigned()),
-            transaction_end: transaction_end.map_or(0, Into::into),
-            place: Place {
-                lsn: lsn.into(),
-                n: row.try_get("n")?,
-            },
-            collection: CollectionKey(row.try_get("collection")?),
-            op: op.cast_unsigned().to_ascii_uppercase(),
-            nested: op.cast_unsigned().is_ascii_lowercase(),
-            old: row.try_get::<_, Option<Image>>("old")?.map(|image| image.0),
-            new: row.try_get::<_, Option<Image>>("new")?.map(|image| image.0),
-        })
-    }
-
-    /// What happened to the row; `None` if it is not said, as when too many were truncated at once.
-    fn noted(self) -> Option<Noted> {
-        match (self.op, self.old, self.new) {
-            (b'I', _, Some(new)) => Some(Noted::Inserted(new)),
-            // What changed its keys is known by the image from before, like what is gone.
-            (b'D' | b'K', Some(old), _) => Some(Noted::Deleted(old)),
-            (b'U', old, new) if old.is_some() || new.is_some() => Some(Noted::Updated { old, new }),
-            _ => None,
-        }
-    }
-}
-
-/// Text that may hold bytes which are none in UTF-8, as a value of type `"char"` or any value of a database
-/// in `SQL_ASCII` can. A reader that failed on them would fail on them again for ever.
-struct Image(Box<str>);
-
-impl<'a> FromSql<'a> for Image {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(String::from_utf8_lossy(raw).into()))
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        *kind == Type::TEXT
-    }
 }
 
 /// Whether a slot that was emptied held a transaction that was not delivered. `note` is its newest
