@@ -17,6 +17,7 @@ const PICKS_MAX: usize = 1024;
 pub(super) struct Encoded<'e> {
     pub event: &'e ChangeEvent,
     pub expansions: Expansions<'e>,
+    id: OnceCell<Option<String>>,
     whole: [OnceCell<Vec<u8>>; 3],
     expanded: RefCell<ByExpansion<Rc<[u8]>>>,
     picks: RefCell<Picks>,
@@ -58,10 +59,17 @@ impl<'e> Encoded<'e> {
         Self {
             event,
             expansions: Expansions::default(),
+            id: OnceCell::new(),
             whole: Default::default(),
             expanded: RefCell::default(),
             picks: RefCell::default(),
         }
+    }
+
+    /// The event's position as the `id` of a frame.
+    pub(super) fn id(&self) -> Option<&str> {
+        let position = || self.event.position.as_ref().map(ToString::to_string);
+        self.id.get_or_init(position).as_deref()
     }
 
     /// What somebody is sent who is shown this and wants what `picker` says, or all.

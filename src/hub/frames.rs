@@ -1,34 +1,111 @@
-//! The frames of one group of subscribers for one event.
+//! The frames of one group of subscribers for one event: each is made when somebody first needs it, and its
+//! bytes are shared by all who receive it.
 
 use std::cell::{OnceCell, RefCell};
 
-use super::encoded::{ByExpansion, Shown};
+use super::encoded::{ByExpansion, Data, Encoded, Shown};
+use super::registry::Group;
+use super::tally::Tally;
 use crate::frame::Frame;
+use crate::record::{encode_gap, encode_leave, entered, snapshot_row};
 
-/// One for each way in which the event is shown, made when somebody first needs it.
-pub(super) struct Frames<'f> {
-    make: &'f dyn Fn(Shown) -> Option<Frame>,
+/// What may be told to the members of a group; `None` where it cannot be written.
+pub(super) struct Frames<'f, 'e> {
+    encoded: &'f Encoded<'e>,
+    group: &'f Group,
+    writer: Writer<'f>,
+    records: ByShown,
+    entering: ByShown,
+    leaving: OnceCell<Option<Frame>>,
+    resync: OnceCell<Option<Frame>>,
+}
+
+impl<'f, 'e> Frames<'f, 'e> {
+    pub(super) fn new(encoded: &'f Encoded<'e>, group: &'f Group, writer: Writer<'f>) -> Self {
+        Self {
+            encoded,
+            group,
+            writer,
+            records: ByShown::default(),
+            entering: ByShown::default(),
+            leaving: OnceCell::new(),
+            resync: OnceCell::new(),
+        }
+    }
+
+    /// The event as it happened.
+    pub(super) fn record(&self, shown: Shown) -> Option<Frame> {
+        let make = || self.event(&self.data(shown));
+        self.records.get(shown, make)
+    }
+
+    /// The record as if it had been created.
+    pub(super) fn entering(&self, shown: Shown) -> Option<Frame> {
+        let make = || self.event(&entered(&self.data(shown)));
+        self.entering.get(shown, make)
+    }
+
+    /// That the record is not to be seen any more. Neither `fields` nor `expand` change it.
+    pub(super) fn leaving(&self) -> Option<Frame> {
+        let event = self.encoded.event;
+        let make = || self.event(&encode_leave(&event.collection, &event.id.0));
+        self.leaving.get_or_init(make).clone()
+    }
+
+    /// That what is there is to be loaded afresh.
+    pub(super) fn resync(&self) -> Option<Frame> {
+        let data = || encode_gap(&self.encoded.event.collection);
+        let make = || self.writer.write(None, &data());
+        self.resync.get_or_init(make).clone()
+    }
+
+    /// The record as one of those that are there; not kept.
+    pub(super) fn snapshot_row(&self, shown: Shown) -> Option<Frame> {
+        self.writer.write(None, &snapshot_row(&self.data(shown)))
+    }
+
+    fn data(&self, shown: Shown) -> Data<'_> {
+        self.encoded.data(shown, self.group.picker.as_ref())
+    }
+
+    fn event(&self, data: &[u8]) -> Option<Frame> {
+        self.writer.write(self.encoded.id(), data)
+    }
+}
+
+/// Writes frames for one subscription text.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'w> {
+    pub text: &'w str,
+    pub tally: &'w Tally,
+}
+
+impl Writer<'_> {
+    /// One event; `None`, and counted, if it cannot be written without breaking the stream.
+    pub(super) fn write(&self, id: Option<&str>, data: &[u8]) -> Option<Frame> {
+        let frame = Frame::event(id, self.text, data);
+        if frame.is_none() {
+            self.tally.unwritable_frame();
+        }
+        frame
+    }
+}
+
+/// One frame for each way in which an event is shown.
+#[derive(Default)]
+struct ByShown {
     plain: [OnceCell<Option<Frame>>; 3],
     expanded: RefCell<ByExpansion<Option<Frame>>>,
 }
 
-impl<'f> Frames<'f> {
-    pub(super) fn new(make: &'f dyn Fn(Shown) -> Option<Frame>) -> Self {
-        Self {
-            make,
-            plain: Default::default(),
-            expanded: RefCell::default(),
-        }
-    }
-
-    /// `None` if it cannot be written.
-    pub(super) fn get(&self, shown: Shown) -> Option<Frame> {
+impl ByShown {
+    fn get(&self, shown: Shown, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
         let Some(expansion) = shown.expansion else {
             let frame = &self.plain[shown.visibility as usize];
-            return frame.get_or_init(|| (self.make)(shown)).clone();
+            return frame.get_or_init(make).clone();
         };
         let mut expanded = self.expanded.borrow_mut();
         let frame = expanded.entry((shown.visibility, expansion));
-        frame.or_insert_with(|| (self.make)(shown)).clone()
+        frame.or_insert_with(make).clone()
     }
 }

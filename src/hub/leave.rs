@@ -1,12 +1,7 @@
 //! View-exact streams: what an update means to those who asked to be told when a record leaves.
 
-use std::sync::Arc;
-
 use super::encoded::Shown;
-use super::publish::{Passing, Seen};
-use crate::event::ChangeEvent;
-use crate::frame::Frame;
-use crate::record::encode_leave;
+use super::verdict::{Passing, Seen};
 
 /// What somebody is told of an update, given whether it may see the row before (`None` if nobody knows
 /// that row) and the row after.
@@ -31,16 +26,6 @@ pub(super) fn seen_of_update(
         (None, Passing::No) if may_ever_pass() => Seen::Unpaired,
         (None, Passing::No) => Seen::Nothing,
     }
-}
-
-/// The frame by which a record leaves. Neither `fields` nor `expand` change it.
-pub(super) fn leaving_frame(
-    position: Option<&str>,
-    text: &Arc<str>,
-    event: &ChangeEvent,
-) -> Option<Frame> {
-    let data = encode_leave(&event.collection, &event.id.0);
-    Frame::event(position, text, &data)
 }
 
 #[cfg(test)]

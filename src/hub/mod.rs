@@ -34,6 +34,7 @@ mod subscribe;
 mod tally;
 mod task;
 mod unfit;
+mod verdict;
 
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use login_judge::LoginJudge;

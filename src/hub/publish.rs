@@ -1,28 +1,26 @@
 //! Who receives an event, and which frame: one per subscription text and visibility.
 
-use std::cell::{LazyCell, OnceCell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::HubOptions;
-use super::access::{Access, ListGates, filter_member_of};
+use super::access::Access;
 use super::cohort::Cohort;
-use super::encoded::{Encoded, Shown};
-use super::expand::GroupExpand;
-use super::frames::Frames;
-use super::leave::{leaving_frame, seen_of_update};
+use super::encoded::Encoded;
+use super::frames::{Frames, Writer};
 use super::registry::{Group, Registry, Subscriber, SubscriberKey};
 use super::resync::Resyncs;
 use super::tally::Tally;
+use super::verdict::{Seen, Verdict};
 use crate::auth::{AuthRecord, Principal};
-use crate::event::{Action, ChangeEvent, FeedItem, Gap, Position};
+use crate::event::{ChangeEvent, FeedItem, Gap};
 use crate::frame::Frame;
-use crate::record::{Visibility, encode_gap, entered, snapshot_row};
+use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
-use crate::rules::{RequestContext, Row, Undecidable};
-use crate::topic::{Guard, Options, WILDCARD, guard_of, visit_topics};
+use crate::rules::{RequestContext, Row};
+use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
 pub(super) struct Delivery<'a> {
@@ -87,64 +85,39 @@ impl Delivery<'_> {
         encoded: &Encoded<'e>,
         send: &mut impl FnMut(SubscriberKey, Frame),
     ) {
-        let event = encoded.event;
-        let id = event.position.as_ref().map(Position::to_string);
-        let id = id.as_deref();
-        self.visit_groups(topic, event, |text, group, keys| {
-            let verdict = Verdict {
-                delivery: self,
-                event,
-                group,
-                guard,
-                guest: Default::default(),
-                expand: GroupExpand::new(self, event, group, &encoded.expansions),
-            };
-            let frame_of = |shown| {
-                let data = encoded.data(shown, group.picker.as_ref());
-                let frame = Frame::event(id, text, &data);
-                if frame.is_none() {
-                    self.tally.unwritable_frame();
-                }
-                frame
-            };
-            let entering_of = |shown| {
-                let data = entered(&encoded.data(shown, group.picker.as_ref()));
-                Frame::event(id, text, &data)
-            };
-            let frames = Frames::new(&frame_of);
-            let entering = group.leave.then(|| Frames::new(&entering_of));
-            let leaving = LazyCell::new(|| leaving_frame(id, text, event));
-            let resync = LazyCell::new(|| {
-                let data = encode_gap(&event.collection);
-                Frame::event(None, text, &data)
-            });
+        self.visit_groups(topic, encoded.event, |text, group, keys| {
+            let verdict = Verdict::new(self, encoded, group, guard);
+            let frames = Frames::new(encoded, group, self.writer(text));
             for key in keys {
                 let Some(subscriber) = self.registry.get(key) else {
                     continue;
                 };
                 let frame = match (verdict.of(subscriber), self.pass) {
-                    (_, Pass::LookAhead) | (Seen::Nothing, _) => continue,
-                    (Seen::Record(shown), _) => frames.get(shown),
-                    (Seen::Entering(shown), _) => {
-                        entering.as_ref().and_then(|entering| entering.get(shown))
-                    }
-                    (Seen::Leaving, _) => (*leaving).clone(),
-                    (Seen::Unpaired, _) => (*resync).clone(),
+                    (_, Pass::LookAhead) | (Seen::Nothing, _) => None,
+                    (Seen::Record(shown), _) => frames.record(shown),
+                    (Seen::Entering(shown), _) => frames.entering(shown),
+                    (Seen::Leaving, _) => frames.leaving(),
+                    (Seen::Unpaired, _) => frames.resync(),
                     (Seen::Perhaps(until), Pass::Resync(resyncs)) => {
-                        let collection = &event.collection;
+                        let collection = &encoded.event.collection;
                         let mut resyncs = resyncs.borrow_mut();
-                        if !resyncs.note(&subscriber.id, text, collection, until) {
-                            continue;
-                        }
-                        (*resync).clone()
+                        let is_news = resyncs.note(&subscriber.id, text, collection, until);
+                        is_news.then(|| frames.resync()).flatten()
                     }
-                    (Seen::Perhaps(_), Pass::Deliver) => continue,
+                    (Seen::Perhaps(_), Pass::Deliver) => None,
                 };
                 if let Some(frame) = frame {
                     send(key, frame);
                 }
             }
         });
+    }
+
+    fn writer<'w>(&'w self, text: &'w str) -> Writer<'w> {
+        Writer {
+            text,
+            tally: self.tally,
+        }
     }
 
     /// Calls `visit` for every group of a topic with those who are to be told of an event.
@@ -179,23 +152,13 @@ impl Delivery<'_> {
         } = row;
         let (_, group) = self.registry.group(topic, text)?;
         let encoded = Encoded::new(event);
-        let verdict = Verdict {
-            delivery: self,
-            event,
-            group,
-            guard,
-            guest: Default::default(),
-            expand: GroupExpand::new(self, event, group, &encoded.expansions),
-        };
-        let Seen::Record(shown) = verdict.of(self.registry.get(key)?) else {
-            return None;
-        };
-        let data = snapshot_row(&encoded.data(shown, group.picker.as_ref()));
-        let frame = Frame::event(None, text, &data);
-        if frame.is_none() {
-            self.tally.unwritable_frame();
+        let verdict = Verdict::new(self, &encoded, group, guard);
+        match verdict.of(self.registry.get(key)?) {
+            Seen::Record(shown) => {
+                Frames::new(&encoded, group, self.writer(text)).snapshot_row(shown)
+            }
+            _ => None,
         }
-        frame
     }
 
     /// What a subscriber sees of a record that it may see.
@@ -228,7 +191,7 @@ impl Delivery<'_> {
                 None if topic == WILDCARD && self.options.wildcard => Guard::List,
                 None => return,
             };
-            let Some(frame) = Frame::event(None, text, &data) else {
+            let Some(frame) = self.writer(text).write(None, &data) else {
                 return;
             };
             for key in keys {
@@ -249,135 +212,5 @@ impl Delivery<'_> {
                 tell(topic, text, &mut members.iter().map(|member| member.key));
             }),
         }
-    }
-}
-
-/// What one group may see of one event.
-struct Verdict<'v, 'e> {
-    delivery: &'e Delivery<'e>,
-    event: &'e ChangeEvent,
-    group: &'e Group,
-    guard: Guard,
-    /// All guests of a group see the same, of the row that is shown and of the one before.
-    guest: [OnceCell<Passing>; 2],
-    /// `None` unless the group asks for related records.
-    expand: Option<GroupExpand<'v, 'e>>,
-}
-
-/// What a subscriber may see of an event.
-pub(super) enum Seen {
-    Nothing,
-    Record(Shown),
-    /// The record, which it did not see before.
-    Entering(Shown),
-    /// That a record is not to be seen any more.
-    Leaving,
-    /// Nobody knows what was seen before, because nobody knows what was there.
-    Unpaired,
-    /// Nobody knows, because rows are missing, and held back until then.
-    Perhaps(Instant),
-}
-
-/// Whether a row may be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passing {
-    Yes,
-    No,
-    Unknown(Instant),
-}
-
-impl Verdict<'_, '_> {
-    /// What a subscriber may see.
-    fn of(&self, subscriber: &Subscriber) -> Seen {
-        let after = self.guests_alike(subscriber, Row::shown(self.event), 0);
-        if self.group.leave && self.event.action == Action::Update {
-            let before = Row::before(self.event);
-            let before = before.map(|row| self.guests_alike(subscriber, row, 1));
-            let may_ever = || self.may_ever_pass(subscriber);
-            return seen_of_update(before, after, || self.shown(subscriber), may_ever);
-        }
-        match after {
-            Passing::Yes => Seen::Record(self.shown(subscriber)),
-            Passing::No => Seen::Nothing,
-            Passing::Unknown(until) => Seen::Perhaps(until),
-        }
-    }
-
-    fn guests_alike(&self, subscriber: &Subscriber, row: Row<'_>, which: usize) -> Passing {
-        match &subscriber.auth {
-            None => *self.guest[which].get_or_init(|| self.passing(subscriber, row)),
-            Some(_) => self.passing(subscriber, row),
-        }
-    }
-
-    fn may_ever_pass(&self, subscriber: &Subscriber) -> bool {
-        let (access, collection) = (self.delivery.access, &self.event.collection);
-        access.may_ever_pass(&subscriber.member, collection, self.guard)
-    }
-
-    fn passing(&self, subscriber: &Subscriber, row: Row<'_>) -> Passing {
-        let shelf = self.delivery.shelf;
-        if matches!(self.delivery.pass, Pass::Resync(_)) {
-            // What this decision in particular waits for.
-            shelf.take_held_back();
-        }
-        match self.passes(subscriber, row) {
-            Ok(true) => Passing::Yes,
-            Err(Undecidable::NotLoaded) => {
-                Passing::Unknown(shelf.held_back().unwrap_or_else(Instant::now))
-            }
-            Ok(false) | Err(_) => Passing::No,
-        }
-    }
-
-    /// What it sees of a record that it may see.
-    fn shown(&self, subscriber: &Subscriber) -> Shown {
-        let (row, request) = (Row::shown(self.event), self.request(subscriber));
-        let expand = self.expand.as_ref();
-        Shown {
-            visibility: self.delivery.visibility(subscriber, row, &request),
-            expansion: expand.and_then(|expand| expand.of(subscriber, request)),
-        }
-    }
-
-    fn request<'a>(&'a self, subscriber: &'a Subscriber) -> RequestContext<'a> {
-        let Options { query, headers, .. } = &self.group.options;
-        let Delivery { now, shelf, .. } = *self.delivery;
-        RequestContext::realtime(subscriber.auth.as_ref(), query, headers, now, shelf)
-    }
-
-    fn passes(&self, subscriber: &Subscriber, row: Row<'_>) -> Result<bool, Undecidable> {
-        let Group {
-            filter, options, ..
-        } = self.group;
-        let Delivery { access, tally, .. } = self.delivery;
-        let request = self.request(subscriber);
-        let collection = &self.event.collection;
-        if !access.lets_pass(&subscriber.member, self.guard, row, &request, tally)? {
-            return Ok(false);
-        }
-        let stripped = match subscriber.principal() {
-            Principal::Superuser { id } if filter.is_asked(options) => Some(filter_member_of(id)),
-            _ => None,
-        };
-        let gates = ListGates {
-            access,
-            member: stripped.as_ref().unwrap_or(&subscriber.member),
-            request: &request,
-            tally,
-        };
-        let request = RequestContext {
-            gates: Some(&gates),
-            ..request
-        };
-        let superuser = stripped.is_some();
-        filter.lets_pass(
-            collection,
-            row,
-            options,
-            &request,
-            access.catalog(),
-            superuser,
-        )
     }
 }

@@ -379,6 +379,7 @@ impl Hub {
     /// Hands out what is in the outbox.
     pub(super) fn flush(&mut self, overrun: &mut Vec<SubscriberKey>) {
         self.tally.commit(&self.metrics);
+        let mut deliveries = 0;
         for (key, frame) in self.outbox.drain(..) {
             let Some(subscriber) = self.registry.get_mut(key) else {
                 continue;
@@ -386,13 +387,14 @@ impl Hub {
             match subscriber.mailbox.try_send(frame) {
                 Ok(()) => {
                     subscriber.progress.sent().fetch_add(1, Ordering::Relaxed);
-                    self.metrics.deliveries.inc();
+                    deliveries += 1;
                 }
                 Err(TrySendError::Full(_)) => overrun.push(key),
                 // Its stream has ended; the departure is on its way.
                 Err(TrySendError::Closed(_)) => {}
             }
         }
+        self.metrics.deliveries.inc_by(deliveries);
     }
 
     /// Ends the streams of those who read too slowly. They may connect again; nobody waits for them.
