@@ -92,7 +92,7 @@ pub(super) fn compare(
     })
 }
 
-fn equal(left: &Side<'_>, right: &Side<'_>) -> Option<bool> {
+pub(super) fn equal(left: &Side<'_>, right: &Side<'_>) -> Option<bool> {
     match (left.class(), right.class()) {
         (Class::Json, _) | (_, Class::Json) => Some(is(left, right)),
         (Class::Empty, Class::Empty) => Some(true),

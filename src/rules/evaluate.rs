@@ -125,7 +125,7 @@ impl<'e> Evaluation<'e> {
     }
 
     /// What a side is worth with each choice of these joins. What a filter may not see is no choice.
-    fn all_sides(
+    pub(super) fn all_sides(
         &self,
         source: &'e Source,
         joins: JoinSet,

@@ -18,6 +18,7 @@ mod excerpt;
 mod functions;
 mod lexer;
 mod like;
+mod likeness;
 mod macros;
 mod narrow;
 mod outline;
@@ -29,6 +30,7 @@ mod reach;
 mod read;
 mod resolve;
 mod sides;
+mod sieve;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -42,6 +44,7 @@ pub(crate) use error::nearest;
 pub use outline::{Outline, OutlineKind};
 pub use predicate::{Predicate, Row, RuleUse, Scope, Undecidable};
 pub use program::Needs;
+pub use sieve::{Demand, KeySpace, RowSide, Sieve};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use predicate::printed;

@@ -158,9 +158,9 @@ impl From<Exhausted> for Undecidable {
 pub struct Predicate {
     text: Arc<str>,
     collection: CollectionKey,
-    usage: RuleUse,
-    node: Node,
-    joins: Vec<Join>,
+    pub(super) usage: RuleUse,
+    pub(super) node: Node,
+    pub(super) joins: Vec<Join>,
     needs: Needs,
 }
 

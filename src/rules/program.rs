@@ -89,7 +89,7 @@ pub(super) enum Reach {
     Every { alias: String },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Node {
     And(Vec<Node>, JoinSet),
     Or(Vec<Node>, JoinSet),
@@ -108,7 +108,7 @@ impl Node {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Comparison {
     pub(super) left: Source,
     pub(super) operator: Operator,

@@ -6,5 +6,6 @@ mod hostile;
 mod oracle;
 mod relations;
 mod semantics;
+mod sieve;
 mod syntax;
 mod world;
