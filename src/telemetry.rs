@@ -36,6 +36,8 @@ pub struct Metrics {
     pub fanout_seconds: Histogram,
     /// Frames put into mailboxes.
     pub deliveries: Counter,
+    /// How often rules and filters were asked about a row, for one subscriber or several at once.
+    pub decisions: Counter,
     /// Connected subscribers.
     pub subscribers: Gauge,
     /// Subscriptions of all subscribers.
@@ -93,6 +95,7 @@ impl Metrics {
             capture_failures: Counter::default(),
             fanout_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
             deliveries: Counter::default(),
+            decisions: Counter::default(),
             subscribers: Gauge::default(),
             subscriptions: Gauge::default(),
             disconnects: Family::default(),
@@ -128,6 +131,11 @@ impl Metrics {
             "deliveries",
             "Frames put into mailboxes",
             m.deliveries.clone(),
+        );
+        registry.register(
+            "decisions",
+            "Times that rules and filters were asked about a row, for one subscriber or several at once",
+            m.decisions.clone(),
         );
         registry.register(
             "subscribers",

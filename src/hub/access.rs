@@ -1,7 +1,6 @@
 //! What subscribers may see: the policy's gates, asked on behalf of principals.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::registry::Subscriber;
 use super::tally::Tally;
 use crate::auth::{self, AuthRecord, Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
-use crate::catalog::{Catalog, Collection, CollectionKey};
-use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow};
+use crate::catalog::{Catalog, Collection};
+use crate::policy::{Gate, GateCache, Member, Roles, RuleKind, RuleRow, Standing};
 use crate::rules::{
     AuthValues, Predicate, RelatedGates, RequestContext, Row, RuleError, RuleUse, Scope,
     Undecidable,
@@ -21,6 +21,9 @@ use crate::topic::Guard;
 
 /// How long a rule that cannot decide is silent after it was logged.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// Auth collections, as described at one time or another, for which a rule is kept compiled.
+const SCOPES_MAX: usize = 64;
 
 /// The gates of the policy that the newest change was committed under.
 #[derive(Default)]
@@ -114,6 +117,42 @@ impl Access {
         self.ask(member, collection, kind_of(guard), Gate::is_always)
     }
 
+    /// Calls `visit` with every rule that may open to somebody, and with nothing if something else does,
+    /// or if a rule cannot be used. A gate that never opens has none.
+    pub(super) fn openings(
+        &self,
+        subscriber: &Subscriber,
+        collection: &Collection,
+        guard: Guard,
+        mut visit: impl FnMut(Option<&Arc<Predicate>>),
+    ) {
+        let auth = subscriber.auth.as_ref();
+        let auth = auth.and_then(|auth| auth.collection.as_ref());
+        self.ask(&subscriber.member, collection, kind_of(guard), |gate| {
+            let (allow, _) = gate.rules();
+            if allow.is_empty() && !gate.is_never() {
+                visit(None);
+            }
+            for rule in allow {
+                visit(rule.predicate(auth).ok().as_ref());
+            }
+        });
+    }
+
+    /// What those have in common for whom the gate decides alike, whoever they are; `None` if they may differ.
+    pub(super) fn alike(
+        &self,
+        member: &Member,
+        collection: &Collection,
+        guard: Guard,
+    ) -> Option<Standing> {
+        let is_alike = self.ask(member, collection, kind_of(guard), |gate| {
+            let (allow, deny) = gate.rules();
+            allow.iter().chain(deny).all(CompiledRule::is_alike)
+        });
+        is_alike.then(|| member.standing())
+    }
+
     fn ask<T>(
         &self,
         member: &Member,
@@ -197,6 +236,24 @@ impl CompiledRule {
         self.predicate.is_ok()
     }
 
+    /// Whether it is the same for everybody.
+    fn is_alike(&self) -> bool {
+        match &self.predicate {
+            Ok(rule) => !rule.needs().auth && !rule.needs().auth_collection,
+            // It denies everybody.
+            Err(_) => true,
+        }
+    }
+
+    /// What it means for principals of this collection.
+    fn predicate(&self, auth: Option<&Arc<Collection>>) -> Compiled {
+        let predicate = self.predicate.clone()?;
+        match (&self.scopes, auth) {
+            (Some(scopes), Some(auth)) => scopes.predicate(predicate.text(), auth),
+            _ => Ok(predicate),
+        }
+    }
+
     /// Whether it holds; `None` if that cannot be said.
     fn holds(
         &self,
@@ -267,7 +324,8 @@ fn compile(text: &str, scope: Scope<'_>) -> Compiled {
 struct AuthScopes {
     collection: Arc<Collection>,
     catalog: Arc<Catalog>,
-    compiled: RefCell<HashMap<CollectionKey, (Arc<Collection>, Compiled)>>,
+    /// By what the principals knew of their collection when they came; those of before a change may be many.
+    compiled: RefCell<Vec<(Arc<Collection>, Compiled)>>,
 }
 
 impl AuthScopes {
@@ -282,10 +340,12 @@ impl AuthScopes {
     /// The rule for principals of this collection.
     fn predicate(&self, text: &str, auth: &Arc<Collection>) -> Compiled {
         let mut compiled = self.compiled.borrow_mut();
-        if let Some((known, predicate)) = compiled.get(&auth.key)
-            && Arc::ptr_eq(known, auth)
-        {
+        let known = compiled.iter().find(|(known, _)| Arc::ptr_eq(known, auth));
+        if let Some((_, predicate)) = known {
             return predicate.clone();
+        }
+        if compiled.len() >= SCOPES_MAX {
+            compiled.clear();
         }
         let scope = Scope {
             collection: &self.collection,
@@ -293,7 +353,7 @@ impl AuthScopes {
             auth: Some(auth),
         };
         let predicate = compile(text, scope);
-        compiled.insert(auth.key, (Arc::clone(auth), predicate.clone()));
+        compiled.push((Arc::clone(auth), predicate.clone()));
         predicate
     }
 }

@@ -1,22 +1,36 @@
 //! A subscription's own filter, compiled when first asked and kept while the collection is the same.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::catalog::{Catalog, Collection, CollectionKey};
-use crate::rules::{Predicate, RequestContext, Row, Scope, Undecidable};
+use crate::rules::{Demand, Predicate, RequestContext, Row, Scope, Undecidable};
 use crate::topic::Options;
 
 /// A subscription's filter, compiled for the collections it meets: those who wrote the same text
 /// share it.
 #[derive(Default)]
-pub(super) struct Filter(RefCell<HashMap<CollectionKey, CompiledFilter>>);
+pub(super) struct Filter(RefCell<HashMap<CollectionKey, Arc<CompiledFilter>>>);
 
-struct CompiledFilter {
+/// A filter for one collection.
+pub(super) struct CompiledFilter {
     collection: Arc<Collection>,
-    plain: OnceCell<Option<Box<Predicate>>>,
-    superuser: OnceCell<Option<Box<Predicate>>>,
+    plain: OnceLock<Option<Box<Predicate>>>,
+    superuser: OnceLock<Option<Box<Predicate>>>,
+    finding: OnceLock<Finding>,
+}
+
+/// How those are found whose filter may let a row pass; not for superusers, whose filters may say more.
+pub(super) enum Finding {
+    /// It lets nothing pass.
+    Never,
+    /// By what the row holds.
+    Demands(Vec<Demand>),
+    /// By asking it, once for all.
+    Once,
+    /// By asking it for each of them: it reaches other records, and not all may see the same.
+    OneByOne,
 }
 
 impl Filter {
@@ -44,32 +58,83 @@ impl Filter {
         if !self.is_asked(options) {
             return Ok(true);
         }
+        let filter = self.compiled(collection);
+        match filter.predicate(options, catalog, superuser) {
+            Some(predicate) => predicate.decide(row, request),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether it is the same for everybody but superusers.
+    pub(super) fn is_alike(
+        &self,
+        collection: &Arc<Collection>,
+        options: &Options,
+        catalog: &Catalog,
+    ) -> bool {
+        if !self.is_asked(options) {
+            return true;
+        }
+        let filter = self.compiled(collection);
+        let predicate = filter.predicate(options, catalog, false);
+        predicate.is_none_or(|predicate| !predicate.needs().related)
+    }
+
+    /// The filter for one collection.
+    pub(super) fn compiled(&self, collection: &Arc<Collection>) -> Arc<CompiledFilter> {
         let mut compiled = self.0.borrow_mut();
-        let new = || CompiledFilter {
-            collection: Arc::clone(collection),
-            plain: OnceCell::new(),
-            superuser: OnceCell::new(),
-        };
+        let new = || CompiledFilter::new(collection);
         let filter = compiled.entry(collection.key).or_insert_with(new);
         if !Arc::ptr_eq(&filter.collection, collection) {
             *filter = new();
         }
+        Arc::clone(filter)
+    }
+}
+
+impl CompiledFilter {
+    fn new(collection: &Arc<Collection>) -> Arc<Self> {
+        Arc::new(Self {
+            collection: Arc::clone(collection),
+            plain: OnceLock::new(),
+            superuser: OnceLock::new(),
+            finding: OnceLock::new(),
+        })
+    }
+
+    /// How those are found whose filter may let a row pass.
+    pub(super) fn finding(&self, options: &Options, catalog: &Catalog) -> &Finding {
+        self.finding.get_or_init(|| {
+            let Some(predicate) = self.predicate(options, catalog, false) else {
+                return Finding::Never;
+            };
+            match Demand::of(predicate) {
+                Some(demands) => Finding::Demands(demands),
+                None if predicate.needs().related => Finding::OneByOne,
+                None => Finding::Once,
+            }
+        })
+    }
+
+    fn predicate(
+        &self,
+        options: &Options,
+        catalog: &Catalog,
+        superuser: bool,
+    ) -> Option<&Predicate> {
         let predicate = match superuser {
-            true => &filter.superuser,
-            false => &filter.plain,
+            true => &self.superuser,
+            false => &self.plain,
         };
         let predicate = predicate.get_or_init(|| {
             let scope = Scope {
-                collection,
+                collection: &self.collection,
                 catalog,
                 auth: None,
             };
             compiled_filter(scope, options, superuser)
         });
-        match predicate {
-            Some(predicate) => predicate.decide(row, request),
-            None => Ok(false),
-        }
+        predicate.as_deref()
     }
 }
 

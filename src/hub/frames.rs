@@ -4,7 +4,7 @@
 use std::cell::{OnceCell, RefCell};
 
 use super::encoded::{ByExpansion, Data, Encoded, Shown};
-use super::registry::Group;
+use super::groups::Group;
 use super::tally::Tally;
 use crate::frame::Frame;
 use crate::record::{encode_gap, encode_leave, entered, snapshot_row};

@@ -10,12 +10,14 @@ use super::access::Access;
 use super::cohort::Cohort;
 use super::encoded::Encoded;
 use super::frames::{Frames, Writer};
-use super::registry::{Group, Registry, Subscriber, SubscriberKey};
+use super::groups::{Group, Topic};
+use super::index::Candidate;
+use super::registry::{Registry, Subscriber, SubscriberKey};
 use super::resync::Resyncs;
 use super::tally::Tally;
 use super::verdict::{Seen, Verdict};
 use crate::auth::{AuthRecord, Principal};
-use crate::event::{ChangeEvent, FeedItem, Gap};
+use crate::event::{Action, ChangeEvent, FeedItem, Gap};
 use crate::frame::Frame;
 use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
@@ -85,7 +87,7 @@ impl Delivery<'_> {
         encoded: &Encoded<'e>,
         send: &mut impl FnMut(SubscriberKey, Frame),
     ) {
-        self.visit_groups(topic, encoded.event, |text, group, keys| {
+        self.visit_groups(topic, guard, encoded.event, |text, group, keys| {
             let verdict = Verdict::new(self, encoded, group, guard);
             let frames = Frames::new(encoded, group, self.writer(text));
             for key in keys {
@@ -120,25 +122,53 @@ impl Delivery<'_> {
         }
     }
 
-    /// Calls `visit` for every group of a topic with those who are to be told of an event.
+    /// Calls `visit` for every group of a topic that has members whom an event may concern, with them.
     fn visit_groups<'g>(
         &'g self,
         topic: &str,
+        guard: Guard,
         event: &ChangeEvent,
         mut visit: impl FnMut(&'g Arc<str>, &'g Group, &mut dyn Iterator<Item = SubscriberKey>),
     ) {
-        let Some(cohort) = self.cohort else {
-            for (text, group) in self.registry.groups(topic) {
+        if let Some(cohort) = self.cohort {
+            for (text, members) in cohort.groups(topic) {
+                if let Some((text, group)) = self.registry.group(topic, text) {
+                    let missing = members.iter().filter(|member| member.misses(event));
+                    visit(text, group, &mut missing.map(|member| member.key));
+                }
+            }
+            return;
+        }
+        let Some(topic) = self.registry.topic(topic) else {
+            return;
+        };
+        let Some(candidates) = self.concerned(topic, guard, event) else {
+            for (text, group) in topic.groups() {
                 visit(text, group, &mut group.members.iter().copied());
             }
             return;
         };
-        for (text, members) in cohort.groups(topic) {
-            if let Some((text, group)) = self.registry.group(topic, text) {
-                let missing = members.iter().filter(|member| member.misses(event));
-                visit(text, group, &mut missing.map(|member| member.key));
+        for members in candidates.chunk_by(|one, next| one.group() == next.group()) {
+            if let Some((text, group)) = topic.at(members[0].group()) {
+                visit(text, group, &mut members.iter().map(|one| one.subscriber()));
             }
         }
+    }
+
+    /// Those of a topic whom an event may concern; `None` if it may be anybody.
+    fn concerned(
+        &self,
+        topic: &Topic,
+        guard: Guard,
+        event: &ChangeEvent,
+    ) -> Option<Vec<Candidate>> {
+        let shown = Row::shown(event);
+        if event.action != Action::Update || !topic.has_leaving() {
+            return self.candidates(topic, guard, &event.collection, &[shown]);
+        }
+        // Where nobody knows the row before, everybody who is told when a record leaves may have seen it.
+        let rows = [shown, Row::before(event)?];
+        self.candidates(topic, guard, &event.collection, &rows)
     }
 
     /// The frame of a row that is there; `None` if its subscriber may not see it.

@@ -5,22 +5,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::access::{auth_values, member_of};
-use super::filter::Filter;
+use super::groups::{Group, Topic};
+use super::index::MEMBERS_MIN;
 use super::mailbox::ClientId;
 use super::marks::Marks;
 use super::points::Progress;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
-use crate::record::Picker;
 use crate::rules::AuthValues;
-use crate::topic::{Expand, Options, Subscription};
+use crate::topic::Subscription;
 
 /// A subscriber's place in the registry; given anew after it left.
 pub(super) type SubscriberKey = usize;
@@ -60,33 +60,15 @@ impl Subscriber {
     }
 }
 
-/// All who wrote the same subscription, byte for byte: they receive the same frames.
-#[derive(Default)]
-pub(super) struct Group {
-    /// Those who receive what happens as it happens.
-    pub members: IndexSet<SubscriberKey>,
-    /// Those who are still told what they have missed.
-    behind: IndexSet<SubscriberKey>,
-    /// What they ask for beside the topic.
-    pub options: Options,
-    /// The filter among the options, if any.
-    pub filter: Filter,
-    /// What is wanted of a record; `None` for all of it.
-    pub picker: Option<Picker>,
-    /// What is wanted of the records that are related to a record.
-    pub expand: Option<Expand>,
-    /// Whether they are told when a record leaves what they see.
-    pub leave: bool,
-}
-
 /// All subscribers and their subscriptions.
-#[derive(Default)]
 pub(super) struct Registry {
     subscribers: Slab<Subscriber>,
     by_id: HashMap<ClientId, SubscriberKey>,
     by_address: HashMap<IpAddr, usize>,
-    /// By topic, then by the subscription's whole text. Invariant: no empty group, no empty topic.
-    groups: HashMap<Box<str>, IndexMap<Arc<str>, Group>>,
+    /// Invariant: no empty topic.
+    topics: HashMap<Box<str>, Topic>,
+    /// Topics with as many members have indexes.
+    pub index_from: usize,
     subscriptions: usize,
     /// Subscribers with marks.
     marked: usize,
@@ -94,6 +76,22 @@ pub(super) struct Registry {
     /// empty set, no empty collection.
     by_principal: HashMap<Arc<str>, HashMap<Arc<str>, IndexSet<SubscriberKey>>>,
     deadlines: BTreeSet<(Instant, SubscriberKey)>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            subscribers: Slab::new(),
+            by_id: HashMap::new(),
+            by_address: HashMap::new(),
+            topics: HashMap::new(),
+            index_from: MEMBERS_MIN,
+            subscriptions: 0,
+            marked: 0,
+            by_principal: HashMap::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
 }
 
 impl Registry {
@@ -203,20 +201,11 @@ impl Registry {
         };
         subscriber.generation += 1;
         for subscription in subscriptions {
-            let groups = match self.groups.get_mut(subscription.topic()) {
-                Some(groups) => groups,
-                None => self.groups.entry(subscription.topic().into()).or_default(),
+            let topic = match self.topics.get_mut(subscription.topic()) {
+                Some(topic) => topic,
+                None => self.topics.entry(subscription.topic().into()).or_default(),
             };
-            let group = groups
-                .entry(Arc::clone(subscription.text()))
-                .or_insert_with(|| Group {
-                    options: subscription.options().clone(),
-                    picker: picker_of(subscription.options()),
-                    expand: expand_of(subscription.options()),
-                    leave: subscription.options().is_set("leave"),
-                    ..Group::default()
-                });
-            if group.members.insert(key) {
+            if topic.join(key, &subscription) {
                 self.subscriptions += 1;
                 subscriber.subscriptions.push(subscription);
             }
@@ -231,6 +220,11 @@ impl Registry {
         subscriber.member = member_of(&principal);
         subscriber.auth = auth_values(&principal);
         let before = std::mem::replace(&mut subscriber.principal, principal.clone());
+        for subscription in &subscriber.subscriptions {
+            if let Some(topic) = self.topics.get_mut(subscription.topic()) {
+                topic.note_principal(key, subscription.text());
+            }
+        }
         if let Some((collection, id)) = place_of(&before)
             && let Some(records) = self.by_principal.get_mut(&*collection)
         {
@@ -289,45 +283,35 @@ impl Registry {
         })
     }
 
-    /// The groups that wait for a topic.
-    pub(super) fn groups(&self, topic: &str) -> impl Iterator<Item = (&Arc<str>, &Group)> {
-        self.groups.get(topic).into_iter().flatten()
+    /// Those who wait for a topic.
+    pub(super) fn topic(&self, topic: &str) -> Option<&Topic> {
+        self.topics.get(topic)
     }
 
     /// The group of one text.
     pub(super) fn group(&self, topic: &str, text: &str) -> Option<(&Arc<str>, &Group)> {
-        let (_, text, group) = self.groups.get(topic)?.get_full(text)?;
-        Some((text, group))
+        self.topics.get(topic)?.group(text)
     }
 
     /// Holds back from a subscriber what happens, under one of its subscriptions.
     pub(super) fn hold_back(&mut self, key: SubscriberKey, topic: &str, text: &str) {
-        if let Some(group) = self.group_mut(topic, text)
-            && group.members.swap_remove(&key)
-        {
-            group.behind.insert(key);
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.hold_back(key, text);
         }
     }
 
     /// Lets a subscriber receive what happens, under one of its subscriptions that was held back.
     pub(super) fn make_live(&mut self, key: SubscriberKey, topic: &str, text: &str) {
-        if let Some(group) = self.group_mut(topic, text)
-            && group.behind.swap_remove(&key)
-        {
-            group.members.insert(key);
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.make_live(key, text);
         }
-    }
-
-    fn group_mut(&mut self, topic: &str, text: &str) -> Option<&mut Group> {
-        self.groups.get_mut(topic)?.get_mut(text)
     }
 
     /// Every topic, with the texts that ask for it.
     pub(super) fn all_groups(&self) -> impl Iterator<Item = (&str, &Arc<str>, &Group)> {
-        self.groups.iter().flat_map(|(topic, groups)| {
-            groups
-                .iter()
-                .map(move |(text, group)| (&**topic, text, group))
+        self.topics.iter().flat_map(|(name, topic)| {
+            let groups = topic.groups();
+            groups.map(move |(text, group)| (&**name, text, group))
         })
     }
 
@@ -337,32 +321,15 @@ impl Registry {
         };
         for subscription in std::mem::take(&mut subscriber.subscriptions) {
             self.subscriptions -= 1;
-            let Some(groups) = self.groups.get_mut(subscription.topic()) else {
+            let Some(topic) = self.topics.get_mut(subscription.topic()) else {
                 continue;
             };
-            if let Some(group) = groups.get_mut(subscription.text()) {
-                group.members.swap_remove(&key);
-                group.behind.swap_remove(&key);
-                if group.members.is_empty() && group.behind.is_empty() {
-                    groups.swap_remove(subscription.text());
-                }
-            }
-            if groups.is_empty() {
-                self.groups.remove(subscription.topic());
+            topic.leave(key, subscription.text());
+            if topic.is_empty() {
+                self.topics.remove(subscription.topic());
             }
         }
     }
-}
-
-/// What is wanted of a record. A list of fields that cannot be read asks for all, as with PocketBase.
-fn picker_of(options: &Options) -> Option<Picker> {
-    let fields = options.query.get("fields")?;
-    Picker::parse(fields).ok().flatten()
-}
-
-/// Which related records are wanted. A list that is too long asks for none.
-fn expand_of(options: &Options) -> Option<Expand> {
-    Expand::parse(options.query.get("expand")?).ok().flatten()
 }
 
 /// Under which collection id and record id a principal is found.
@@ -405,7 +372,9 @@ mod tests {
 
     fn members(registry: &Registry, topic: &str) -> Vec<(String, usize)> {
         let mut members: Vec<_> = registry
-            .groups(topic)
+            .topic(topic)
+            .into_iter()
+            .flat_map(Topic::groups)
             .map(|(text, group)| (text.to_string(), group.members.len()))
             .collect();
         members.sort();
@@ -438,7 +407,7 @@ mod tests {
         let key = registry.find("a").expect("it has joined");
         registry.remove(key);
         registry.remove(key);
-        assert!(registry.groups.is_empty());
+        assert!(registry.topics.is_empty());
         assert_eq!((registry.subscribers(), registry.subscriptions()), (1, 0));
         assert_eq!(registry.subscribers_from([127, 0, 0, 1].into()), 1);
         assert_eq!(registry.find("a"), None);

@@ -11,6 +11,7 @@ pub(super) struct Tally {
     rule_errors: RefCell<Vec<(&'static str, u64)>>,
     expand_missing: RefCell<Vec<(&'static str, u64)>>,
     unwritable_frames: Cell<u64>,
+    decisions: Cell<u64>,
 }
 
 impl Tally {
@@ -29,11 +30,17 @@ impl Tally {
         self.unwritable_frames.set(self.unwritable_frames.get() + 1);
     }
 
+    /// Rules and filters were asked about a row, for one subscriber or several.
+    pub(super) fn decision(&self) {
+        self.decisions.set(self.decisions.get() + 1);
+    }
+
     /// Forgets what was counted.
     pub(super) fn clear(&self) {
         self.rule_errors.borrow_mut().clear();
         self.expand_missing.borrow_mut().clear();
         self.unwritable_frames.set(0);
+        self.decisions.set(0);
     }
 
     /// Hands over what was counted, and begins anew.
@@ -47,6 +54,7 @@ impl Tally {
         metrics
             .unwritable_frames
             .inc_by(self.unwritable_frames.take());
+        metrics.decisions.inc_by(self.decisions.take());
     }
 }
 

@@ -1,17 +1,20 @@
 //! What a subscriber may see of an event.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use tokio::time::Instant;
 
 use super::access::{ListGates, filter_member_of};
 use super::encoded::{Encoded, Shown};
 use super::expand::GroupExpand;
+use super::groups::Group;
 use super::leave::seen_of_update;
 use super::publish::{Delivery, Pass};
-use super::registry::{Group, Subscriber};
+use super::registry::Subscriber;
 use crate::auth::Principal;
 use crate::event::{Action, ChangeEvent};
+use crate::policy::Standing;
 use crate::rules::{RequestContext, Row, Undecidable};
 use crate::topic::{Guard, Options};
 
@@ -21,8 +24,8 @@ pub(super) struct Verdict<'v, 'e> {
     event: &'e ChangeEvent,
     group: &'e Group,
     guard: Guard,
-    /// All guests of a group see the same, of the row that is shown and of the one before.
-    guest: [OnceCell<Passing>; 2],
+    /// What was decided for all who are alike, of the row that is shown and of the one before.
+    decided: [RefCell<HashMap<Alike, Passing>>; 2],
     /// `None` unless the group asks for related records.
     expand: Option<GroupExpand<'v, 'e>>,
 }
@@ -39,6 +42,14 @@ pub(super) enum Seen {
     Unpaired,
     /// Nobody knows, because rows are missing, and held back until then.
     Perhaps(Instant),
+}
+
+/// Those of a group for whom rules and filter decide alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Alike {
+    Guests,
+    /// All of one standing: neither the rules nor the filter ask who it is.
+    Standing(Standing),
 }
 
 /// Whether a row may be seen.
@@ -61,17 +72,17 @@ impl<'v, 'e> Verdict<'v, 'e> {
             event: encoded.event,
             group,
             guard,
-            guest: Default::default(),
+            decided: Default::default(),
             expand: GroupExpand::new(delivery, encoded.event, group, &encoded.expansions),
         }
     }
 
     /// What a subscriber may see.
     pub(super) fn of(&self, subscriber: &Subscriber) -> Seen {
-        let after = self.guests_alike(subscriber, Row::shown(self.event), 0);
+        let after = self.decided(subscriber, Row::shown(self.event), 0);
         if self.group.leave && self.event.action == Action::Update {
             let before = Row::before(self.event);
-            let before = before.map(|row| self.guests_alike(subscriber, row, 1));
+            let before = before.map(|row| self.decided(subscriber, row, 1));
             let may_ever = || self.may_ever_pass(subscriber);
             return seen_of_update(before, after, || self.shown(subscriber), may_ever);
         }
@@ -82,11 +93,34 @@ impl<'v, 'e> Verdict<'v, 'e> {
         }
     }
 
-    fn guests_alike(&self, subscriber: &Subscriber, row: Row<'_>, which: usize) -> Passing {
-        match &subscriber.auth {
-            None => *self.guest[which].get_or_init(|| self.passing(subscriber, row)),
-            Some(_) => self.passing(subscriber, row),
+    /// Decides once for all who are alike.
+    fn decided(&self, subscriber: &Subscriber, row: Row<'_>, which: usize) -> Passing {
+        let Some(alike) = self.alike(subscriber) else {
+            return self.passing(subscriber, row);
+        };
+        let known = self.decided[which].borrow().get(&alike).copied();
+        known.unwrap_or_else(|| {
+            let passing = self.passing(subscriber, row);
+            self.decided[which].borrow_mut().insert(alike, passing);
+            passing
+        })
+    }
+
+    fn alike(&self, subscriber: &Subscriber) -> Option<Alike> {
+        if subscriber.auth.is_none() {
+            return Some(Alike::Guests);
         }
+        let Group {
+            filter, options, ..
+        } = self.group;
+        let (access, collection) = (self.delivery.access, &self.event.collection);
+        let same_filter = match subscriber.principal() {
+            // Theirs may name the request.
+            Principal::Superuser { .. } => !filter.is_asked(options),
+            _ => filter.is_alike(collection, options, access.catalog()),
+        };
+        let standing = || access.alike(&subscriber.member, collection, self.guard);
+        same_filter.then(standing).flatten().map(Alike::Standing)
     }
 
     fn may_ever_pass(&self, subscriber: &Subscriber) -> bool {
@@ -100,6 +134,7 @@ impl<'v, 'e> Verdict<'v, 'e> {
             // What this decision in particular waits for.
             shelf.take_held_back();
         }
+        self.delivery.tally.decision();
         match self.passes(subscriber, row) {
             Ok(true) => Passing::Yes,
             Err(Undecidable::NotLoaded) => {

@@ -22,9 +22,10 @@ pub struct Member {
     standing: Cell<Standing>,
 }
 
-/// A set of roles as numbered by one generation of one cache; generation 0 is none.
-#[derive(Debug, Clone, Copy, Default)]
-struct Standing {
+/// A set of roles as numbered by one generation of one cache; generation 0 is none. Under one policy, all of the
+/// same standing have the same gates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Standing {
     generation: u64,
     set: u32,
 }
@@ -36,6 +37,11 @@ impl Member {
             roles,
             standing: Cell::default(),
         }
+    }
+
+    /// What its roles came to when a gate was last asked for it.
+    pub fn standing(&self) -> Standing {
+        self.standing.get()
     }
 }
 

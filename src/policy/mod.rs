@@ -26,7 +26,7 @@ mod tests;
 pub use casbin;
 
 pub use adapter::{PolicyAdapter, enforcer};
-pub use cache::{GateCache, Member};
+pub use cache::{GateCache, Member, Standing};
 pub use explain::{AppliedRow, Explanation, Verdict};
 pub use gate::{Applicable, Gate};
 pub use reference::{Reference, ReferenceError};

@@ -15,8 +15,9 @@ pub(super) use plan::first_mistake;
 use plan::{Step, plan};
 use walk::{Missing, Walk};
 
+use super::groups::Group;
 use super::publish::Delivery;
-use super::registry::{Group, Subscriber};
+use super::registry::Subscriber;
 use crate::event::ChangeEvent;
 use crate::record::Expansion;
 use crate::rules::{RequestContext, Row};
