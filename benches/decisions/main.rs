@@ -9,6 +9,7 @@
 mod compile;
 mod decide;
 mod gates;
+mod hub;
 mod measure;
 mod related;
 mod world;
@@ -36,6 +37,9 @@ struct Options {
     /// Three rounds of short cells: shows that everything works, and roughly what comes out.
     #[arg(long)]
     quick: bool,
+    /// Only the hub.
+    #[arg(long)]
+    hub: bool,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -48,6 +52,9 @@ fn main() -> Result<(), Error> {
         false => (options.rounds, Duration::from_millis(options.cell)),
     };
     print_facts(rounds, cell)?;
+    if options.hub {
+        return hub::print(options.quick);
+    }
     let world = World::new();
     let site = related::Site::open()?;
     let mut groups = vec![
@@ -63,6 +70,7 @@ fn main() -> Result<(), Error> {
     }
     groups.iter().for_each(Group::print);
     println!("\n(medians of the rounds; lowest and highest in brackets)");
+    hub::print(options.quick)?;
     Ok(())
 }
 

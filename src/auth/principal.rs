@@ -74,6 +74,20 @@ pub struct AuthRecord {
 }
 
 impl AuthRecord {
+    /// Somebody whom claims describe, as a foreign token's do; for tests, benchmarks and those who prove principals by
+    /// other means.
+    pub fn of_claims(collection: &str, id: &str, claims: Map<String, Value>) -> Self {
+        Self {
+            collection_id: collection.into(),
+            collection_name: collection.into(),
+            id: id.into(),
+            values: AuthValues::Claims(Arc::new(claims)),
+            roles: Arc::default(),
+            secret_version: None,
+            seen: Seen::default(),
+        }
+    }
+
     /// Whether it is this record of this collection.
     pub fn is(&self, collection_id: &str, id: &str) -> bool {
         *self.collection_id == *collection_id && *self.id == *id
