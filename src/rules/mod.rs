@@ -36,6 +36,7 @@ mod tests;
 mod text;
 mod value;
 mod wants;
+mod ways;
 
 pub use advice::{Advice, advise};
 pub use context::{AuthValues, RelatedGates, RequestContext};

@@ -109,13 +109,13 @@ fn policy(dice: Dice) -> PolicyRows {
         rows.add(id, ptype, &values.map(str::to_owned));
     };
     let first = rule(&dice[..4]);
-    let first = if first.is_empty() && dice[11] % 3 > 0 {
+    let first = if first.is_empty() && !dice[11].is_multiple_of(3) {
         "owner = @request.auth.id"
     } else {
         &first
     };
     add("p", ["anyone", "posts", "*", first, "allow", ""]);
-    if dice[4] % 3 == 0 {
+    if dice[4].is_multiple_of(3) {
         let effect = of(&["allow", "allow", "deny"], dice[9]);
         let who = of(
             &["authenticated", "role:editor", "users/u1", "guest"],
@@ -123,7 +123,7 @@ fn policy(dice: Dice) -> PolicyRows {
         );
         add("p", [who, "posts", "*", &rule(&dice[5..9]), effect, ""]);
     }
-    if dice[11] % 2 == 0 {
+    if dice[11].is_multiple_of(2) {
         add("g", ["users/u2", "role:editor", "", "", "", ""]);
     }
     add(
@@ -207,7 +207,7 @@ fn post(dice: &[u8]) -> Value {
         "n": of(&[json!(0), json!(1), json!(2), json!(2.5), json!(null)], dice[4]),
         "members": of(members, dice[5]),
     });
-    if dice[4] % 17 == 0 {
+    if dice[4].is_multiple_of(17) {
         post.as_object_mut().expect("an object").remove("owner");
     }
     post
@@ -254,7 +254,7 @@ fn principal(catalog: &Catalog, dice: &[u8]) -> Principal {
         collection_name: "users".into(),
         id: id.into(),
         values,
-        roles: if dice[6] % 4 == 0 {
+        roles: if dice[6].is_multiple_of(4) {
             ["editor".into()].into()
         } else {
             Arc::default()
@@ -274,10 +274,10 @@ fn subscriptions(dice: &[u8]) -> Vec<Subscription> {
         if !filter.is_empty() {
             query["filter"] = filter.into();
         }
-        if other % 3 == 0 {
+        if other.is_multiple_of(3) {
             query["leave"] = "true".into();
         }
-        if other % 5 == 0 {
+        if other.is_multiple_of(5) {
             query["team"] = of(&["t0", "t1"], other / 5).into();
         }
         match query == json!({}) {
@@ -485,7 +485,7 @@ impl Site {
             ],
             dice[10],
         );
-        let known = dice[10] / 4 % 4 > 0;
+        let known = !(dice[10] / 4).is_multiple_of(4);
         let event = Arc::new(ChangeEvent {
             action,
             id: RecordId(of(&["p1", "p2"], dice[9]).into()),

@@ -156,6 +156,40 @@ fn filters_are_found_by_the_constants_that_they_demand() {
 }
 
 #[test]
+fn lists_of_any_length_find_and_are_found() {
+    let collection = collection();
+    let many: Vec<String> = (0..3_000).map(|n| format!("i{n}")).collect();
+    let image = image(
+        &collection,
+        &serde_json::json!({"id": 1, "s": many, "t": "u1"}),
+    );
+    let row = Row {
+        collection: &collection,
+        id: &RecordId("1".into()),
+        image: &image,
+        deleted_by: None,
+    };
+    let hasher = RandomState::new();
+    let space = KeySpace {
+        hasher: &hasher,
+        number: 1,
+    };
+    let asking = Asking::user();
+    let mut keys = Vec::new();
+    let filter = compile_for(&collection, "s:each ?= 'i2999'", RuleUse::Filter).expect("a filter");
+    let demands = Demand::of(&filter).expect("demands");
+    let read = demands[0]
+        .side
+        .keys(row, &asking.context(), space, &mut keys);
+    assert!(read.is_ok() && keys.contains(&demands[0].key(space)));
+    // Of a rule, so many would be looked up for each of its ways: rather everybody is asked.
+    let rule = compile("s:each ?= @request.auth.id").expect("a rule");
+    let sieve = Sieve::of(&rule).expect("a sieve");
+    let read = sieve.row_keys(row, &asking.context(), space, &mut keys);
+    assert!(read.is_err());
+}
+
+#[test]
 fn the_same_side_of_different_filters_is_one() {
     let side = |filter: &str| {
         let predicate = compile_for(&collection(), filter, RuleUse::Filter).expect("a filter");
