@@ -18,7 +18,7 @@ use crate::rules::{Demand, KeySpace, RequestContext, Row, RowSide};
 use crate::topic::{Guard, Options};
 
 /// Different sides that filters on one topic may demand something of; those with others are asked once per group.
-const SIDES_MAX: usize = 32;
+const SIDES_MAX: usize = 64;
 /// Pairs of keys for one member; with more, its filter does not count.
 const PAIRS_MAX: usize = 64;
 /// Pairs of keys that are looked up for one row at least; beyond as many as there are members, all are asked.
