@@ -11,11 +11,8 @@ use super::judge::{Judge, Judged};
 use super::{Explain, defect};
 use crate::auth::{SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::policy::{Explanation, Policy, Reference, Roles, RuleKind};
-use crate::related::{Library, Reading, Shelf};
+use crate::related::{Library, ROUNDS_MAX, Reading, Shelf};
 use crate::rules::AuthValues;
-
-/// How often more records are fetched: each time follows every path one step further.
-const ROUNDS_MAX: usize = 16;
 
 /// What was found out about one kind of rule.
 struct Answer<'a> {
@@ -55,7 +52,8 @@ pub(super) async fn explain(
     for _ in 0..ROUNDS_MAX {
         let rows = explanations.iter().flat_map(|one| &one.rows);
         rows.for_each(|row| drop(judge.judge(row)));
-        if !fetch::wanted(reading, &mut judge.shelf).await? {
+        let fetched = judge.shelf.fetch_wanted(reading).await;
+        if !fetched.map_err(fetch::unavailable)? {
             break;
         }
     }
