@@ -105,12 +105,9 @@ impl Site {
         let nothing = std::collections::BTreeMap::new();
         let now = Timestamp::UNIX_EPOCH;
         let request = RequestContext::realtime(Some(&self.asker), &nothing, &nothing, now, shelf);
-        let rows = self.rows[..count].iter().map(|(id, image)| Row {
-            collection: &self.collection,
-            id,
-            image,
-            deleted_by: None,
-        });
+        let rows = self.rows[..count]
+            .iter()
+            .map(|(id, image)| Row::now(&self.collection, id, image));
         rows.filter(|row| self.predicate.decide(*row, &request) == Ok(true))
             .count()
     }

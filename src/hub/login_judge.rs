@@ -136,12 +136,8 @@ impl Question<'_> {
             shelf,
             gates: None,
         };
-        let row = Row {
-            collection: self.record.collection,
-            id: &RecordId(Arc::clone(self.record.id)),
-            image: self.record.image,
-            deleted_by: None,
-        };
+        let id = RecordId(Arc::clone(self.record.id));
+        let row = Row::now(self.record.collection, &id, self.record.image);
         predicate.decide(row, &context)
     }
 }

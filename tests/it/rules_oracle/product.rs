@@ -170,12 +170,7 @@ impl Product {
     ) -> Vec<Vec<Decision>> {
         let collection = self.collection(asked.table);
         let decide = |row: &RelatedRow, asker: &(usize, &Asker), auth: &Option<AuthValues>| {
-            let row = Row {
-                collection,
-                id: &row.id,
-                image: &row.image,
-                deleted_by: None,
-            };
+            let row = Row::now(collection, &row.id, &row.image);
             let (query, headers) = (&asker.1.query, &asker.1.headers);
             let mut request =
                 RequestContext::realtime(auth.as_ref(), query, headers, asked.now, shelf);
