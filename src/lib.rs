@@ -30,6 +30,7 @@
 //! | [`hub`] | fan-out: who receives which event |
 //! | [`points`] | where clients that name themselves by a key go on |
 //! | [`http`] | SSE out, and the endpoints around it |
+//! | [`follow`] | a client of a running server, for `rowcast tail` |
 //! | [`db`] | connections, TLS, migrations |
 //! | [`embedded`] | a private Postgres for the demo and the tests |
 //! | [`telemetry`], [`shutdown`] | logs and metrics; how the process ends |
@@ -57,6 +58,8 @@ pub mod capture;
 pub mod http;
 pub mod hub;
 pub mod points;
+
+pub mod follow;
 
 pub mod db;
 #[cfg(feature = "embedded")]

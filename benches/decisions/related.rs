@@ -93,13 +93,9 @@ impl Site {
         let mut reading = self.library.open();
         loop {
             let passed = self.pass(count, &shelf);
-            let wants = shelf.take_wanted();
-            if wants.is_empty() {
+            let fetched = self.runtime.block_on(shelf.fetch_wanted(&mut *reading));
+            if !fetched.expect("a database that answers") {
                 return passed;
-            }
-            let found = self.runtime.block_on(reading.fetch(wants));
-            for (want, found) in found.expect("a database that answers") {
-                shelf.put(want, found);
             }
         }
     }
@@ -109,12 +105,9 @@ impl Site {
         let nothing = std::collections::BTreeMap::new();
         let now = Timestamp::UNIX_EPOCH;
         let request = RequestContext::realtime(Some(&self.asker), &nothing, &nothing, now, shelf);
-        let rows = self.rows[..count].iter().map(|(id, image)| Row {
-            collection: &self.collection,
-            id,
-            image,
-            deleted_by: None,
-        });
+        let rows = self.rows[..count]
+            .iter()
+            .map(|(id, image)| Row::now(&self.collection, id, image));
         rows.filter(|row| self.predicate.decide(*row, &request) == Ok(true))
             .count()
     }

@@ -116,12 +116,7 @@ impl World {
             Timestamp::UNIX_EPOCH,
             &self.shelf,
         );
-        let row = Row {
-            collection: &self.collection,
-            id: &self.id,
-            image: &self.row,
-            deleted_by: None,
-        };
+        let row = Row::now(&self.collection, &self.id, &self.row);
         predicate.decide(row, &request) == Ok(true)
     }
 }

@@ -1,13 +1,12 @@
 //! Records of auth collections: found by identity or by id, with what their tokens are signed with.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use serde_json::value::RawValue;
-use std::collections::HashMap;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
@@ -17,7 +16,7 @@ use super::seen::Seen;
 use super::token::random_key;
 use crate::catalog::{self, AuthSettings, Catalog, Collection, LoadError};
 use crate::db::{Database, PoolError};
-use crate::event::RowImage;
+use crate::event::{RecordId, RowImage, parse_image, record_id};
 
 const FIND_RECORD: &str = include_str!("../../sql/auth/find_record.sql");
 const ADD_SECRET: &str = include_str!("../../sql/auth/add_collection_secret.sql");
@@ -260,47 +259,20 @@ impl FoundRecord {
     }
 }
 
-/// The id and the image of a row; `None` if the row is no object or its key has no value.
+/// The id and the image of a row; `None` if the row is no object or its key is not one value.
+///
+/// Columns that the catalog does not know are left behind: a password's hash may be among them by now.
 fn read_image(json: &str, collection: &Collection) -> Option<(Arc<str>, RowImage)> {
-    let members: HashMap<String, Box<RawValue>> = serde_json::from_str(json).ok()?;
-    let &[key] = collection.key_fields.as_slice() else {
+    let members: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    let known = collection.fields.iter().filter_map(|field| {
+        let value = members.get(&*field.name)?;
+        Some((&*field.name, value))
+    });
+    let text = serde_json::to_string(&BTreeMap::<&str, _>::from_iter(known)).ok()?;
+    let image = parse_image(text.into(), collection).ok()?.image;
+    if collection.key_fields.len() != 1 {
         return None;
-    };
-    let id = key_text(members.get(&*collection.fields[key].name)?.get())?;
-    let mut text = String::with_capacity(json.len());
-    text.push('{');
-    let mut values = Vec::with_capacity(collection.fields.len());
-    for field in &collection.fields {
-        let value = members.get(&*field.name);
-        values.push(value.map(|value| append(&mut text, &field.name, value.get())));
     }
-    text.push('}');
-    u32::try_from(text.len()).ok()?;
-    Some((id, RowImage::new(text.into(), values.into())))
-}
-
-/// Appends a member and says where its value stands.
-fn append(text: &mut String, name: &str, value: &str) -> Range<u32> {
-    if text.len() > 1 {
-        text.push(',');
-    }
-    let name = serde_json::to_string(name).expect("text always encodes");
-    write!(text, "{name}:").expect("writing to a string cannot fail");
-    let start = place(text);
-    text.push_str(value);
-    start..place(text)
-}
-
-/// The end of a text; meaningless in one too long for a row, which its reader refuses.
-fn place(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or(u32::MAX)
-}
-
-/// A key's value as a record's id.
-fn key_text(json: &str) -> Option<Arc<str>> {
-    match json.trim_ascii() {
-        "null" => None,
-        text if text.starts_with('"') => serde_json::from_str::<String>(text).ok().map(Into::into),
-        text => Some(text.into()),
-    }
+    let RecordId(id) = record_id(&image, collection).ok()?;
+    Some((id, image))
 }

@@ -21,6 +21,7 @@ mod rule_check;
 mod serve;
 mod session;
 mod superuser;
+mod tail;
 mod terminal;
 mod token;
 
@@ -43,13 +44,14 @@ Examples:
   rowcast attach posts --list-rule '' --view-rule ''   # a table everybody may watch
   rowcast serve                                # GET http://127.0.0.1:8090/api/realtime
   rowcast collections                          # what is attached, and who may see it
+  rowcast tail '*'                             # what a running server sends, live
   rowcast doctor                               # what is wrong, and what to do
 
 Exit codes:
   0   done
   1   the answer is no (policy explain --record: not seen)
   64  a flag, a setting or an argument is wrong
-  69  the database (or, for health, the server) is unavailable
+  69  the database (or, for health and tail, the server) is unavailable
   70  something went wrong inside
   77  the database does not permit it
 
@@ -78,6 +80,7 @@ enum Command {
     Collections(collections::Collections),
     Rule(rule::Rule),
     Policy(policy::Policy),
+    Tail(tail::Tail),
     Token(token::Token),
     Superuser(superuser::Superuser),
     Doctor(doctor::Doctor),
@@ -123,6 +126,7 @@ impl Cli {
             Command::Collections(command) => command.run(options).await,
             Command::Rule(command) => command.run(options).await,
             Command::Policy(command) => command.run(options).await,
+            Command::Tail(command) => Box::pin(command.run(options)).await,
             Command::Token(command) => command.run(options).await,
             Command::Superuser(command) => command.run(options).await,
             Command::Doctor(command) => command.run(options).await,

@@ -227,17 +227,7 @@ fn in_words(rule: &str) -> &str {
 }
 
 fn to_json(explanation: &Explanation) -> Value {
-    let rows = explanation.rows.iter().map(|applied| {
-        let row = &applied.row;
-        json!({
-            "id": row.id,
-            "effect": row.effect.as_str(),
-            "rule": &*row.rule,
-            "collection": &*row.collection,
-            "kind": &*row.kind,
-            "through": applied.path,
-        })
-    });
+    let rows = explanation.rows.iter().map(row_to_json);
     let verdict = match explanation.verdict {
         Verdict::Locked => "locked",
         Verdict::Denied => "denied",
@@ -245,6 +235,18 @@ fn to_json(explanation: &Explanation) -> Value {
         Verdict::AsksRules => "asks rules",
     };
     json!({ "kind": explanation.kind.as_str(), "verdict": verdict, "rows": rows.collect::<Value>() })
+}
+
+fn row_to_json(applied: &AppliedRow) -> Value {
+    let row = &applied.row;
+    json!({
+        "id": row.id,
+        "effect": row.effect.as_str(),
+        "rule": &*row.rule,
+        "collection": &*row.collection,
+        "kind": &*row.kind,
+        "through": applied.path,
+    })
 }
 
 fn not_loaded(error: policy::LoadError) -> Failure {

@@ -136,12 +136,7 @@ impl World {
     /// Decides, as often as it takes until all that is looked for is there.
     fn decide(&self, predicate: &Predicate, asked: Asked<'_>) -> Decision {
         let (id, mut shelf) = (record_id(), Shelf::default());
-        let row = Row {
-            collection: &self.collection,
-            id: &id,
-            image: asked.row,
-            deleted_by: None,
-        };
+        let row = Row::now(&self.collection, &id, asked.row);
         for _ in 0..ROUNDS_MAX {
             let Asked {
                 auth,

@@ -3,15 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Request};
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::extract::Request;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::body::{self, Refusals, Sent, pairs_of};
 use super::errors::{ApiError, FieldError, Invalid, Violation};
 use crate::hub::ClientId;
 use crate::topic::Subscription;
@@ -57,20 +52,16 @@ impl Form {
     /// # Errors
     /// 413 for a body beyond `bytes_max`, otherwise 400 without details.
     pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        match body.size_hint().exact() {
-            Some(0) => return Ok(Self::default()),
-            Some(length) if length > bytes_max as u64 => return Err(ApiError::too_large()),
-            _ => {}
-        }
-        let kind = BodyKind::of(&parts).ok_or_else(ApiError::bad_request)?;
-        let bytes = collect(body, bytes_max).await?;
-        let form = match kind {
-            BodyKind::Json => Self::from_json(&bytes),
-            BodyKind::UrlEncoded => Self::from_url_encoded(&parts, &bytes),
-            BodyKind::Multipart => Self::from_multipart(parts, bytes).await,
+        let refusals = Refusals {
+            unsupported: ApiError::bad_request,
+            unreadable: ApiError::bad_request,
         };
-        form.ok_or_else(ApiError::bad_request)
+        let form = match body::read(request, bytes_max, refusals).await? {
+            Sent::Nothing => Some(Self::default()),
+            Sent::Json(bytes) => Self::from_json(&bytes),
+            Sent::Pairs(pairs) => Self::from_pairs(pairs),
+        };
+        form.ok_or_else(refusals.unreadable)
     }
 
     /// Reads the subscriptions in a query.
@@ -101,14 +92,6 @@ impl Form {
         let mut json = serde_json::Deserializer::from_str(&text);
         OverForm(&mut form).deserialize(&mut json).ok()?;
         Some(form)
-    }
-
-    fn from_url_encoded(parts: &Parts, bytes: &[u8]) -> Option<Self> {
-        Self::from_pairs(url_encoded_pairs(parts, bytes)?)
-    }
-
-    async fn from_multipart(parts: Parts, bytes: Bytes) -> Option<Self> {
-        Self::from_pairs(multipart_pairs(parts, bytes).await?)
     }
 
     fn from_pairs(pairs: Vec<(String, String)>) -> Option<Self> {
@@ -196,74 +179,6 @@ fn distinct(subscriptions: &[String]) -> (Vec<usize>, Vec<Subscription>) {
         .filter(|(_, text)| !text.is_empty() && seen.insert(&***text))
         .map(|(place, text)| (place, Subscription::parse(text)))
         .unzip()
-}
-
-/// How a body is to be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum BodyKind {
-    Json,
-    Multipart,
-    UrlEncoded,
-}
-
-impl BodyKind {
-    /// By the beginning of the content type, letter by letter, as PocketBase does it. (It reads XML
-    /// as well, which no client sends.)
-    pub(super) fn of(parts: &Parts) -> Option<Self> {
-        let content_type = parts.headers.get(CONTENT_TYPE)?.as_bytes();
-        [
-            ("application/json", Self::Json),
-            ("multipart/form-data", Self::Multipart),
-            ("application/x-www-form-urlencoded", Self::UrlEncoded),
-        ]
-        .into_iter()
-        .find(|(prefix, _)| content_type.starts_with(prefix.as_bytes()))
-        .map(|(_, kind)| kind)
-    }
-}
-
-pub(super) async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large()),
-        Err(_) => Err(ApiError::bad_request()),
-    }
-}
-
-pub(super) fn query_of(parts: &Parts) -> &[u8] {
-    parts.uri.query().unwrap_or_default().as_bytes()
-}
-
-/// The pairs of a form, and of the query behind them.
-pub(super) fn url_encoded_pairs(parts: &Parts, bytes: &[u8]) -> Option<Vec<(String, String)>> {
-    let mut pairs = pairs_of(bytes)?;
-    pairs.extend(pairs_of(query_of(parts))?);
-    Some(pairs)
-}
-
-/// The pairs of a query, and of the form behind them.
-pub(super) async fn multipart_pairs(parts: Parts, bytes: Bytes) -> Option<Vec<(String, String)>> {
-    let mut pairs = pairs_of(query_of(&parts))?;
-    let request = Request::from_parts(parts, Body::from(bytes));
-    let mut multipart = Multipart::from_request(request, &()).await.ok()?;
-    while let Some(field) = multipart.next_field().await.ok()? {
-        // A part with a file name is an upload and no value.
-        let name = match (field.name(), field.file_name()) {
-            (Some(name), None) => name.to_owned(),
-            _ => continue,
-        };
-        let value = field.bytes().await.ok()?;
-        pairs.push((name, String::from_utf8_lossy(&value).into_owned()));
-    }
-    Some(pairs)
-}
-
-/// The pairs of a form or query, or `None` where Go refuses it: for a bad escape or a semicolon.
-pub(super) fn pairs_of(encoded: &[u8]) -> Option<Vec<(String, String)>> {
-    if encoded.contains(&b';') || !crate::topic::has_whole_escapes(encoded) {
-        return None;
-    }
-    Some(form_urlencoded::parse(encoded).into_owned().collect())
 }
 
 /// Reads JSON over a form as Go does: keys in any case, the last of several counts, `null` is no

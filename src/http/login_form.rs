@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use http_body::Body as _;
 use serde_json::{Map, Value};
 
+use super::body::{self, Refusals, Sent};
 use super::errors::{ApiError, FieldError, Invalid, Violation};
-use super::form::{BodyKind, Form, collect, multipart_pairs, url_encoded_pairs};
+use super::form::Form;
 
 /// What a client logs in with.
 #[derive(Default, PartialEq, Eq)]
@@ -26,22 +26,16 @@ impl LoginForm {
     /// # Errors
     /// 413 for a body beyond `bytes_max`, 400 for one that cannot be read.
     pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        match body.size_hint().exact() {
-            Some(0) => return Ok(Self::default()),
-            Some(length) if length > bytes_max as u64 => return Err(ApiError::too_large()),
-            _ => {}
-        }
-        let kind = BodyKind::of(&parts).ok_or_else(ApiError::unsupported_content_type)?;
-        let bytes = collect(body, bytes_max).await?;
-        let form = match kind {
-            BodyKind::Json => Self::from_json(&bytes),
-            BodyKind::UrlEncoded => url_encoded_pairs(&parts, &bytes).and_then(Self::from_pairs),
-            BodyKind::Multipart => multipart_pairs(parts, bytes)
-                .await
-                .and_then(Self::from_pairs),
+        let refusals = Refusals {
+            unsupported: ApiError::unsupported_content_type,
+            unreadable: ApiError::unloadable,
         };
-        form.ok_or_else(ApiError::unloadable)
+        let form = match body::read(request, bytes_max, refusals).await? {
+            Sent::Nothing => Some(Self::default()),
+            Sent::Json(bytes) => Self::from_json(&bytes),
+            Sent::Pairs(pairs) => Self::from_pairs(pairs),
+        };
+        form.ok_or_else(refusals.unreadable)
     }
 
     /// Reads the first JSON value of `bytes`.

@@ -6,6 +6,7 @@
 //! *Never* reads a row but the one that logs in, or decides who may see one.
 
 mod address;
+mod body;
 mod cors;
 mod errors;
 mod form;

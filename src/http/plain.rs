@@ -7,8 +7,9 @@ use axum::extract::Request;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use super::body::pairs_of;
 use super::errors::ApiError;
-use super::form::{Form, ValidForm, pairs_of};
+use super::form::{Form, ValidForm};
 use super::room::Room;
 use super::subscribe::{apply, text_of};
 use crate::hub::{ClientId, Resume};

@@ -13,14 +13,11 @@ use super::access::{SILENCE, auth_values};
 use crate::auth::{Candidate, JudgeLogin, LoginRequest};
 use crate::catalog::CollectionKey;
 use crate::event::RecordId;
-use crate::related::{Library, Shelf};
+use crate::related::{Library, ROUNDS_MAX, Shelf};
 use crate::rules::{
     AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable,
 };
 use crate::telemetry::Metrics;
-
-/// How often a rule is asked again with more rows than before; each time follows its paths one step.
-const ROUNDS_MAX: usize = 16;
 
 /// Decides who may log in where the auth rule is an expression; cloning shares what was said already.
 #[derive(Clone)]
@@ -91,16 +88,13 @@ impl LoginJudge {
                 Err(Undecidable::NotLoaded) => {}
                 Err(error) => return self.in_doubt(question.record, error.as_str(), &error),
             }
-            let wanted = shelf.take_wanted();
-            if wanted.is_empty() {
-                let error = Undecidable::NotLoaded;
-                return self.in_doubt(question.record, "held_back", &error);
-            }
             let reading = reading.get_or_insert_with(|| self.library.open());
-            match reading.fetch(wanted).await {
-                Ok(found) => found
-                    .into_iter()
-                    .for_each(|(want, found)| shelf.put(want, found)),
+            match shelf.fetch_wanted(&mut **reading).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let error = Undecidable::NotLoaded;
+                    return self.in_doubt(question.record, "held_back", &error);
+                }
                 Err(error) => return self.in_doubt(question.record, "not_fetched", &error),
             }
         }
@@ -142,12 +136,8 @@ impl Question<'_> {
             shelf,
             gates: None,
         };
-        let row = Row {
-            collection: self.record.collection,
-            id: &RecordId(Arc::clone(self.record.id)),
-            image: self.record.image,
-            deleted_by: None,
-        };
+        let id = RecordId(Arc::clone(self.record.id));
+        let row = Row::now(self.record.collection, &id, self.record.image);
         predicate.decide(row, &context)
     }
 }

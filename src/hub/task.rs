@@ -31,14 +31,11 @@ use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
 use crate::record::encode_gap;
-use crate::related::{Library, Shelf};
+use crate::related::{Library, ROUNDS_MAX, Shelf};
 use crate::telemetry::Metrics;
 
 /// Feed items taken in one go; between two goes commands have their turn.
 const BATCH_MAX: usize = 256;
-/// How often an item is decided about again with more rows than before. Each round follows every path one
-/// step further, or fetches what was too much for one go.
-pub(super) const ROUNDS_MAX: usize = 16;
 
 /// The task that knows every subscriber.
 pub struct Hub {

@@ -28,3 +28,7 @@ pub use want::{RelatedRow, Want};
 
 /// Rows that one want may come to. More are as good as none: what needs them is not decided.
 pub const ROWS_MAX: usize = 1_000;
+
+/// How often it is decided again with more rows than before. Each time follows every path one step further, or
+/// fetches what was too much for one go.
+pub const ROUNDS_MAX: usize = 16;

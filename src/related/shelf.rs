@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use indexmap::IndexSet;
 use tokio::time::Instant;
 
+use super::library::{FetchError, Reading};
 use super::want::{RelatedRow, Want};
 
 /// The answer to a want.
@@ -114,6 +115,22 @@ impl Shelf {
     /// Puts in the answer to a want.
     pub fn put(&mut self, want: Want, found: Found) {
         self.found.insert(want, found);
+    }
+
+    /// Fetches what was looked for in vain since this or [`take_wanted`](Self::take_wanted) was last asked, and puts it in;
+    /// `false` if nothing was, so that asking again would change nothing.
+    ///
+    /// # Errors
+    /// If the database cannot be asked now. What was wanted is forgotten then.
+    pub async fn fetch_wanted(&mut self, reading: &mut dyn Reading) -> Result<bool, FetchError> {
+        let wants = self.take_wanted();
+        if wants.is_empty() {
+            return Ok(false);
+        }
+        for (want, found) in reading.fetch(wants).await? {
+            self.put(want, found);
+        }
+        Ok(true)
     }
 
     /// Forgets everything.

@@ -66,6 +66,16 @@ impl<'r> Row<'r> {
         }
     }
 
+    /// A row as it is, deleted by nobody.
+    pub fn now(collection: &'r Collection, id: &'r RecordId, image: &'r RowImage) -> Self {
+        Self {
+            collection,
+            id,
+            image,
+            deleted_by: None,
+        }
+    }
+
     /// The row before a change, as far as there was one; what it is related to is looked at as it is.
     pub fn before(event: &'r ChangeEvent) -> Option<Self> {
         Some(Self {

@@ -49,6 +49,7 @@ mod schema_migrate;
 mod schema_relations;
 mod snapshot;
 mod statements;
+mod tail;
 mod tokens;
 mod writers_rights;
 mod writers_schema;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::failure::{self, Failure};
 use crate::catalog::{Catalog, Collection};
 use crate::event::{RecordId, RowImage, key_texts};
-use crate::related::{self, FetchError, Reading, Shelf, Want};
+use crate::related::{self, FetchError, Reading, Want};
 
 /// A record that was found.
 pub(super) struct Found {
@@ -62,19 +62,8 @@ pub(super) async fn record(
     })
 }
 
-/// Puts on the shelf what was looked for on it in vain; `false` if nothing was.
-pub(super) async fn wanted(reading: &mut dyn Reading, shelf: &mut Shelf) -> Result<bool, Failure> {
-    let wants = shelf.take_wanted();
-    if wants.is_empty() {
-        return Ok(false);
-    }
-    for (want, found) in reading.fetch(wants).await.map_err(unavailable)? {
-        shelf.put(want, found);
-    }
-    Ok(true)
-}
-
-fn unavailable(error: FetchError) -> Failure {
+/// What is said if the database cannot be asked.
+pub(super) fn unavailable(error: FetchError) -> Failure {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {

@@ -79,12 +79,7 @@ impl Judge<'_> {
         };
         let predicate = Predicate::compile(text, scope, RuleUse::Rule);
         let predicate = predicate.map_err(|error| error.to_string())?;
-        let row = Row {
-            collection: &self.found.collection,
-            id: &self.found.id,
-            image: &self.found.image,
-            deleted_by: None,
-        };
+        let row = Row::now(&self.found.collection, &self.found.id, &self.found.image);
         let (options, now) = (BTreeMap::new(), Timestamp::now());
         let request = RequestContext::realtime(self.auth, &options, &options, now, &self.shelf);
         predicate

@@ -8,14 +8,11 @@ use super::super::rule_check::read_catalog;
 use super::super::terminal;
 use super::fetch::{self, Found};
 use super::judge::{Judge, Judged};
-use super::{Explain, defect};
+use super::{Explain, defect, row_to_json};
 use crate::auth::{SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::policy::{Explanation, Policy, Reference, Roles, RuleKind};
-use crate::related::{Library, Reading, Shelf};
+use crate::related::{Library, ROUNDS_MAX, Reading, Shelf};
 use crate::rules::AuthValues;
-
-/// How often more records are fetched: each time follows every path one step further.
-const ROUNDS_MAX: usize = 16;
 
 /// What was found out about one kind of rule.
 struct Answer<'a> {
@@ -55,7 +52,8 @@ pub(super) async fn explain(
     for _ in 0..ROUNDS_MAX {
         let rows = explanations.iter().flat_map(|one| &one.rows);
         rows.for_each(|row| drop(judge.judge(row)));
-        if !fetch::wanted(reading, &mut judge.shelf).await? {
+        let fetched = judge.shelf.fetch_wanted(reading).await;
+        if !fetched.map_err(fetch::unavailable)? {
             break;
         }
     }
@@ -183,19 +181,12 @@ fn lines(record: &str, who: &str, answer: &Answer<'_>) -> Vec<String> {
 
 fn to_json(answer: &Answer<'_>) -> Value {
     let rows = answer.rows.iter().map(|judged| {
-        let row = &judged.applied.row;
-        json!({
-            "id": row.id,
-            "effect": row.effect.as_str(),
-            "rule": &*row.rule,
-            "collection": &*row.collection,
-            "kind": &*row.kind,
-            "through": judged.applied.path,
-            "holds": judged.outcome.as_ref().ok(),
-            "error": judged.outcome.as_ref().err(),
-            "verdict": judged.verdict(),
-            "parts": judged.parts.as_ref().map(super::judge::Part::to_json),
-        })
+        let mut row = row_to_json(judged.applied);
+        row["holds"] = json!(judged.outcome.as_ref().ok());
+        row["error"] = json!(judged.outcome.as_ref().err());
+        row["verdict"] = json!(judged.verdict());
+        row["parts"] = json!(judged.parts.as_ref().map(super::judge::Part::to_json));
+        row
     });
     json!({ "kind": answer.kind.as_str(), "seen": answer.seen, "rows": rows.collect::<Value>() })
 }

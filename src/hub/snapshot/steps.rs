@@ -18,9 +18,9 @@ use crate::frame::Frame;
 use crate::hub::publish::{Pass, SnapshotRow};
 use crate::hub::registry::SubscriberKey;
 use crate::hub::replay::From;
-use crate::hub::task::{Hub, ROUNDS_MAX};
+use crate::hub::task::Hub;
 use crate::record::{encode_ready, encode_refusal};
-use crate::related::Tables;
+use crate::related::{ROUNDS_MAX, Tables};
 use crate::telemetry::Metrics;
 use crate::topic::{Guard, Subscription, guard_of};
 

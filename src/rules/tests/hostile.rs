@@ -102,12 +102,7 @@ fn a_rule_denies_rows_it_was_not_made_for() {
     ] {
         let image = image(&collection, &json!({"t": "y"}));
         let id = RecordId("1".into());
-        let row = Row {
-            collection: &collection,
-            id: &id,
-            image: &image,
-            deleted_by: None,
-        };
+        let row = Row::now(&collection, &id, &image);
         let asking = Asking::guest();
         assert_eq!(rule.decide(row, &asking.context()), by_rule, "{what}");
         assert_eq!(filter.decide(row, &asking.context()), by_filter, "{what}");
@@ -120,12 +115,7 @@ fn a_value_that_was_not_captured_is_not_empty() {
     let nothing = vec![None; collection.fields.len()];
     let image = RowImage::new("{}".into(), nothing.into());
     let id = RecordId("1".into());
-    let row = Row {
-        collection: &collection,
-        id: &id,
-        image: &image,
-        deleted_by: None,
-    };
+    let row = Row::now(&collection, &id, &image);
     let rule = compile("t = ''").expect("a rule");
     let decided = rule.decide(row, &Asking::guest().context());
     assert!(
@@ -140,12 +130,7 @@ fn a_field_called_like_a_word_is_the_field() {
     let rule = compile_for(&collection, "true = 'x' && TRUE = 1", RuleUse::Rule);
     let image = image(&collection, &json!({"true": "x"}));
     let id = RecordId("1".into());
-    let row = Row {
-        collection: &collection,
-        id: &id,
-        image: &image,
-        deleted_by: None,
-    };
+    let row = Row::now(&collection, &id, &image);
     let decided = rule
         .expect("a rule")
         .decide(row, &Asking::guest().context());

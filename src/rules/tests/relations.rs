@@ -231,12 +231,7 @@ impl World {
         let (collection, none) = (self.get(POSTS), Default::default());
         let image = image(collection, row);
         let id = RecordId(row["id"].as_str().expect("an id").into());
-        let row = Row {
-            collection,
-            id: &id,
-            image: &image,
-            deleted_by: None,
-        };
+        let row = Row::now(collection, &id, &image);
         let mut shelf = Shelf::default();
         for _ in 0..ROUNDS_MAX {
             let now = Timestamp::UNIX_EPOCH;
@@ -554,12 +549,8 @@ fn what_hangs_on_several_rows_is_wanted_at_once() {
         let predicate = world.compile(rule, RuleUse::Rule).expect("a rule");
         let (collection, none) = (world.get(POSTS), Default::default());
         let image = image(collection, &posts()[0].1);
-        let row = Row {
-            collection,
-            id: &RecordId("a".into()),
-            image: &image,
-            deleted_by: None,
-        };
+        let id = RecordId("a".into());
+        let row = Row::now(collection, &id, &image);
         let mut shelf = Shelf::default();
         // All tags, then the parents of two of them.
         for wanted in [1, 2] {
@@ -799,12 +790,8 @@ fn what_should_be_one_row_and_is_several_decides_nothing() {
     let predicate = world.compile(rule, RuleUse::Rule).expect("a rule");
     let (collection, none) = (world.get(POSTS), Default::default());
     let image = image(collection, &posts()[0].1);
-    let row = Row {
-        collection,
-        id: &RecordId("a".into()),
-        image: &image,
-        deleted_by: None,
-    };
+    let id = RecordId("a".into());
+    let row = Row::now(collection, &id, &image);
     let mut shelf = Shelf::default();
     for _ in 0..ROUNDS_MAX {
         let request = RequestContext::realtime(None, &none, &none, Timestamp::UNIX_EPOCH, &shelf);
@@ -842,12 +829,8 @@ fn rows_that_cannot_be_had_decide_nothing() {
     ] {
         let (collection, none) = (world.get(POSTS), Default::default());
         let image = image(collection, &posts()[0].1);
-        let row = Row {
-            collection,
-            id: &RecordId("a".into()),
-            image: &image,
-            deleted_by: None,
-        };
+        let id = RecordId("a".into());
+        let row = Row::now(collection, &id, &image);
         let mut shelf = Shelf::default();
         let decide = |shelf: &Shelf| {
             let now = Timestamp::UNIX_EPOCH;

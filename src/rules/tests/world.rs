@@ -185,12 +185,7 @@ pub(super) fn decide_row(rule: &str, values: &Value, asking: &Asking) -> Result<
     let predicate = compile(rule).unwrap_or_else(|error| panic!("{rule}\n{error}"));
     let image = image(&collection, values);
     let id = RecordId(values["id"].to_string().into());
-    let row = Row {
-        collection: &collection,
-        id: &id,
-        image: &image,
-        deleted_by: None,
-    };
+    let row = Row::now(&collection, &id, &image);
     predicate.decide(row, &asking.context())
 }
 

@@ -147,7 +147,6 @@ impl Product {
         let mut reading = self.library.open();
         for _ in 0..ROUNDS_MAX {
             let decided = self.decide_all(asked, &predicate, askers, &auths, &shelf);
-            let wanted = shelf.take_wanted();
             let missing = decided
                 .iter()
                 .flatten()
@@ -155,10 +154,8 @@ impl Product {
             if !missing {
                 return Ok(decided);
             }
-            assert!(!wanted.is_empty(), "{} wants nothing", asked.text);
-            for (want, found) in reading.fetch(wanted).await.unwrap() {
-                shelf.put(want, found);
-            }
+            let fetched = shelf.fetch_wanted(&mut *reading).await.unwrap();
+            assert!(fetched, "{} wants nothing", asked.text);
         }
         panic!("{} has never enough", asked.text);
     }
@@ -173,12 +170,7 @@ impl Product {
     ) -> Vec<Vec<Decision>> {
         let collection = self.collection(asked.table);
         let decide = |row: &RelatedRow, asker: &(usize, &Asker), auth: &Option<AuthValues>| {
-            let row = Row {
-                collection,
-                id: &row.id,
-                image: &row.image,
-                deleted_by: None,
-            };
+            let row = Row::now(collection, &row.id, &row.image);
             let (query, headers) = (&asker.1.query, &asker.1.headers);
             let mut request =
                 RequestContext::realtime(auth.as_ref(), query, headers, asked.now, shelf);
