@@ -25,6 +25,7 @@ mod docs;
 mod embedded;
 mod expand;
 mod faults;
+mod half_open;
 mod harness;
 mod leave;
 mod login;
