@@ -87,6 +87,7 @@ impl App {
         let metrics = Metrics::new();
         let (reporter, monitor) = health();
         let rule_reporter = reporter.rules();
+        let recording = reporter.recording();
         let (changes, feed) = mpsc::channel(FEED_ITEMS);
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
         let library = library.reporting(reporter.lookups());
@@ -113,7 +114,7 @@ impl App {
         let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
-            retention: Retention::new(database, options.capture),
+            retention: Retention::new(database, options.capture, recording, metrics.clone()),
             keeper,
             point_keeper,
             hub: Box::new(hub),

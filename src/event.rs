@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
-pub use position::{NotAPosition, Position, Transaction};
+pub use position::{NotAPosition, Position, Transaction, log_of};
 pub use snapshot::{NotASnapshot, Snapshot, Xid};
 
 use crate::catalog::{Catalog, Collection};

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub rings: Counter,
     /// Capture sessions that ended with an error.
     pub capture_failures: Counter,
+    /// 1 while changes are not recorded, for want of room.
+    pub log_closed: Gauge,
     /// From a change being read to its being in every mailbox, in seconds.
     pub fanout_seconds: Histogram,
     /// Frames put into mailboxes.
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub unwritable_frames: Counter,
     /// Subscribers who were told what they had missed, by outcome.
     pub resumes: Family<OutcomeLabel, Counter>,
+    /// Resume keys that are not remembered, by whose limit: the subscriber's or the server's.
+    pub resume_keys_refused: Family<ReasonLabel, Counter>,
     /// Snapshots that were asked for, by outcome.
     pub snapshots: Family<OutcomeLabel, Counter>,
     /// Body bytes given to streams.
@@ -93,6 +97,7 @@ impl Metrics {
             log_reads: Counter::default(),
             rings: Counter::default(),
             capture_failures: Counter::default(),
+            log_closed: Gauge::default(),
             fanout_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 10)),
             deliveries: Counter::default(),
             decisions: Counter::default(),
@@ -107,6 +112,7 @@ impl Metrics {
             broken_rules: Gauge::default(),
             key_set_fetches: Family::default(),
             resumes: Family::default(),
+            resume_keys_refused: Family::default(),
             snapshots: Family::default(),
             unwritable_frames: Counter::default(),
             stream_bytes: Counter::default(),
@@ -120,6 +126,11 @@ impl Metrics {
             "capture_failures",
             "Capture sessions that ended with an error",
             m.capture_failures.clone(),
+        );
+        registry.register(
+            "log_closed",
+            "1 while changes are not recorded for want of room below the log",
+            m.log_closed.clone(),
         );
         registry.register_with_unit(
             "fanout",
@@ -192,6 +203,11 @@ impl Metrics {
             "resumes",
             "Subscribers who came back and were told what they had missed, or to load afresh",
             m.resumes.clone(),
+        );
+        registry.register(
+            "resume_keys_refused",
+            "Resume keys that are not remembered because the subscriber or the server has too many",
+            m.resume_keys_refused.clone(),
         );
         registry.register(
             "snapshots",
@@ -301,7 +317,12 @@ pub struct HealthReporter {
     capture: watch::Sender<CaptureHealth>,
     rules: watch::Sender<Arc<[BrokenRule]>>,
     lookups: LookupReporter,
+    recording: RecordingReporter,
 }
+
+/// Where it is said whether changes are recorded.
+#[derive(Debug, Clone)]
+pub struct RecordingReporter(watch::Sender<bool>);
 
 /// Where it is said which rules are broken.
 #[derive(Debug)]
@@ -317,6 +338,7 @@ pub struct HealthMonitor {
     capture: watch::Receiver<CaptureHealth>,
     rules: watch::Receiver<Arc<[BrokenRule]>>,
     lookups: watch::Receiver<Arc<[SlowLookup]>>,
+    recording: watch::Receiver<bool>,
 }
 
 /// A reporter and a monitor of the same health, disconnected at first.
@@ -328,15 +350,18 @@ pub fn health() -> (HealthReporter, HealthMonitor) {
         placed: false,
     });
     let (rules_sender, rules) = watch::channel(Arc::default());
+    let (recording_sender, recording) = watch::channel(true);
     let reporter = HealthReporter {
         capture: sender,
         rules: rules_sender,
         lookups: LookupReporter::default(),
+        recording: RecordingReporter(recording_sender),
     };
     let monitor = HealthMonitor {
         capture: receiver,
         rules,
         lookups: reporter.lookups.0.subscribe(),
+        recording,
     };
     (reporter, monitor)
 }
@@ -345,6 +370,13 @@ impl LookupReporter {
     /// Says which lookups are held back.
     pub fn set(&self, slow: Arc<[SlowLookup]>) {
         self.0.send_replace(slow);
+    }
+}
+
+impl RecordingReporter {
+    /// Says whether changes are recorded.
+    pub fn set(&self, recording: bool) {
+        self.0.send_replace(recording);
     }
 }
 
@@ -364,6 +396,11 @@ impl HealthReporter {
     /// Where to say which lookups are held back.
     pub fn lookups(&self) -> LookupReporter {
         self.lookups.clone()
+    }
+
+    /// Where to say whether changes are recorded.
+    pub fn recording(&self) -> RecordingReporter {
+        self.recording.clone()
     }
 
     /// Says that the database has answered and what capture does now.
@@ -425,6 +462,9 @@ impl HealthMonitor {
         match health.state {
             CaptureState::Disconnected => Some("not connected to the database"),
             _ if !health.placed => Some("starting"),
+            _ if !*self.recording.borrow() => {
+                Some("changes are not recorded: there is no room for the change log")
+            }
             CaptureState::CatchingUp if health.since.elapsed() > behind_max => {
                 Some("behind the change log")
             }

@@ -17,6 +17,7 @@ mod read;
 mod reader;
 mod replay;
 mod retention;
+mod room;
 mod run;
 mod session;
 
@@ -53,6 +54,9 @@ pub struct CaptureOptions {
     /// How large the log may grow, about, before its oldest part goes early; and, with no server
     /// running, before recording stops.
     pub log_bytes_max: u64,
+    /// How much room must be left below the log: with less, recording stops until there is room, before
+    /// writers fail; 0 never looks.
+    pub log_reserve: u64,
     /// How often retention looks at the log.
     pub retention_interval: Duration,
     /// Up to how many rows TRUNCATE is reported record by record.
@@ -84,6 +88,7 @@ impl Default for CaptureOptions {
             retention_age: Duration::from_secs(24 * 60 * 60),
             retention_changes: 1_000_000,
             log_bytes_max: 4 * 1024 * 1024 * 1024,
+            log_reserve: 16 * 1024 * 1024,
             retention_interval: Duration::from_secs(60),
             truncate_rows_max: 10_000,
         }

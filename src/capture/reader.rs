@@ -43,6 +43,8 @@ pub(super) struct Reader {
     held: Option<ChangeEvent>,
     /// When it was last said how far reading has come.
     said: Option<Instant>,
+    /// Postgres has crashed, and nobody can say how far reading has come before a whole read has ended.
+    lost_place: bool,
 }
 
 impl Reader {
@@ -56,7 +58,14 @@ impl Reader {
             tolerated: HashSet::new(),
             held: None,
             said: None,
+            lost_place: false,
         }
+    }
+
+    /// Says of no change how far reading has come, until the end of a read can.
+    pub(super) fn lose_place(&mut self) {
+        self.lost_place = true;
+        self.said = None;
     }
 
     /// Loads the catalog and hands it on.
@@ -377,7 +386,7 @@ impl Reader {
     ) -> Result<(), SessionError> {
         for event in &mut events {
             event.transaction = read.current();
-            event.position = Some(read.passed().clone());
+            event.position = (!self.lost_place).then(|| read.passed().clone());
         }
         let Some(first) = events.first() else {
             return Ok(());
@@ -556,7 +565,7 @@ impl Reader {
         if let Some(held) = &mut self.held
             && held.transaction == Some(transaction)
         {
-            held.position = Some(passed.clone());
+            held.position = (!self.lost_place).then(|| passed.clone());
             held.ends_transaction = true;
         }
         read.passed = Some(passed);
@@ -564,6 +573,7 @@ impl Reader {
 
     /// The read has ended, and says how far it has come.
     async fn end_read(&mut self, position: Position) -> Result<(), SessionError> {
+        self.lost_place = false;
         if let Some(held) = &mut self.held {
             held.position = Some(position);
             self.said = Some(Instant::now());

@@ -9,9 +9,9 @@ use super::CaptureOptions;
 use super::cursor::Cursor;
 use super::error::SessionError;
 use super::reader::Reader;
-use super::session::{Moment, read_changes};
+use super::session::{Moment, believed_below, read_changes};
 use crate::db::Database;
-use crate::event::{FeedItem, Position};
+use crate::event::{FeedItem, Position, log_of};
 use crate::telemetry::Metrics;
 
 /// Reads of the past at a time, over all who ask; the others wait. Each takes a pooled connection.
@@ -34,6 +34,10 @@ pub struct Past {
 enum ReplayError {
     #[error("the position is of another epoch of the log")]
     OtherEpoch,
+    #[error("the position is of a life of Postgres that nobody knows")]
+    OtherLife,
+    #[error("the log is closed: what it tells is not all that happened")]
+    Closed,
     #[error("the position is from a future that this database does not have")]
     Future,
     #[error("no connection")]
@@ -54,7 +58,8 @@ impl Past {
     }
 
     /// Everything from a position until now, in the log's order. [`FeedItem::Passed`] is the last
-    /// item and says how far; without it, the past could not be told, or not all of it. Dropping
+    /// item and says how far; without it, the past could not be told, or not all of it. For a position from
+    /// before a crash of Postgres it is the only one, and says what is still believed of it. Dropping
     /// the receiver ends the reading.
     pub fn since(&self, position: Position) -> mpsc::Receiver<FeedItem> {
         let (items, receiver) = mpsc::channel(ITEMS);
@@ -82,8 +87,24 @@ impl Past {
         };
         let client = self.database.pool().get().await?;
         let moment = Moment::of(&client, self.answer_deadline).await?;
-        if moment.epoch != position.epoch() {
+        if moment.is_closed {
+            return Err(ReplayError::Closed);
+        }
+        if log_of(&moment.epoch) != position.log() {
             return Err(ReplayError::OtherEpoch);
+        }
+        if moment.epoch != position.epoch() {
+            // Nobody has looked after the crash yet.
+            if moment.epoch.ends_with('?') {
+                return Err(ReplayError::OtherLife);
+            }
+            let life = position.life();
+            let believed = believed_below(&client, life, self.answer_deadline).await?;
+            let xid = believed.ok_or(ReplayError::OtherLife)?;
+            let position = position.below(xid, moment.epoch.into());
+            // Whoever asked goes on from there; it may be that memory reaches back so far.
+            let _ = items.send(FeedItem::Passed(position)).await;
+            return Ok(());
         }
         if position.floor().xmax() > moment.snapshot.xmax() {
             return Err(ReplayError::Future);

@@ -7,8 +7,9 @@ use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use super::CaptureOptions;
-use super::session::OPEN_LOG;
+use super::room::Room;
 use crate::db::{Database, PoolError, PooledClient};
+use crate::telemetry::{Metrics, RecordingReporter};
 
 const ROTATE: &str = include_str!("../../sql/capture/rotate.sql");
 const TEND: &str = include_str!("../../sql/capture/tend.sql");
@@ -20,10 +21,12 @@ const SET_SETTING: &str = include_str!("../../sql/capture/set_setting.sql");
 pub struct Retention {
     database: Database,
     options: CaptureOptions,
+    metrics: Metrics,
+    room: Room,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum RetentionError {
+pub(super) enum RetentionError {
     #[error("no connection")]
     Pool(#[from] PoolError),
     #[error("could not {doing}")]
@@ -38,23 +41,40 @@ enum RetentionError {
 
 impl Retention {
     /// Builds the task; nothing happens before [`run`](Self::run).
-    pub fn new(database: Database, options: CaptureOptions) -> Self {
-        Self { database, options }
+    pub fn new(
+        database: Database,
+        options: CaptureOptions,
+        recording: RecordingReporter,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            database,
+            options,
+            room: Room::new(recording, metrics.clone()),
+            metrics,
+        }
     }
 
     /// Looks at the log now and then until told to stop. A failure is logged and tried again at
     /// the next turn.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut turns = interval(self.options.retention_interval);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(Room::LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
+            let deadline = self.options.retention_interval.max(Room::LOOK_DEADLINE);
+            let result = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = turns.tick() => {}
-            }
-            let deadline = self.options.retention_interval;
-            let turn = timeout(deadline, self.turn());
-            if let Err(error) = turn.await.unwrap_or(Err(RetentionError::Deadline)) {
+                _ = turns.tick() => timeout(deadline, self.turn()).await,
+                _ = looks.tick() => {
+                    if !self.room.is_look_due(self.metrics.changes.get()) {
+                        continue;
+                    }
+                    timeout(Room::LOOK_DEADLINE, self.look()).await
+                }
+            };
+            if let Err(error) = result.unwrap_or(Err(RetentionError::Deadline)) {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "could not trim the change log; will try again"
@@ -63,35 +83,29 @@ impl Retention {
         }
     }
 
-    async fn turn(&self) -> Result<(), RetentionError> {
+    async fn turn(&mut self) -> Result<(), RetentionError> {
         let mut client = self.database.pool().get().await?;
-        let failed = |doing| move |source| RetentionError::Query { doing, source };
-        let bytes = i64::try_from(self.options.log_bytes_max).unwrap_or(i64::MAX);
-        let rows = i64::try_from(self.options.truncate_rows_max).unwrap_or(i64::MAX);
-        for (name, value) in [("log_bytes_max", bytes), ("truncate_rows_max", rows)] {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let bytes = number(self.options.log_bytes_max);
+        for (name, value) in [
+            ("log_bytes_max", bytes),
+            ("truncate_rows_max", number(self.options.truncate_rows_max)),
+            ("log_reserve", number(self.options.log_reserve)),
+        ] {
             client
                 .execute(SET_SETTING, &[&name, &value])
                 .await
                 .map_err(failed("write a setting"))?;
         }
+        // First: trimming takes a little room, too.
+        self.room.look(&client).await?;
         let age = self.options.retention_age.as_secs_f64();
-        let changes = i64::try_from(self.options.retention_changes).unwrap_or(i64::MAX);
-        let outcome: String = client
-            .query_one(ROTATE, &[&age, &changes, &bytes])
+        let changes = number(self.options.retention_changes);
+        let outcome = rotate(&client, age, changes, bytes)
             .await
-            .and_then(|row| row.try_get("outcome"))
             .map_err(failed("trim the log"))?;
         match &*outcome {
             "rotated" => tracing::info!("the oldest part of the change log was emptied"),
-            "closed" => {
-                tracing::error!(
-                    "the change log was full and recording had stopped; starting it anew"
-                );
-                client
-                    .execute(OPEN_LOG, &[])
-                    .await
-                    .map_err(failed("open the log again"))?;
-            }
             _ => tracing::debug!(outcome, "looked at the change log"),
         }
         let tended = tend(&mut client).await;
@@ -101,6 +115,26 @@ impl Retention {
             tended => tended.map_err(failed("tend to the attached tables")),
         }
     }
+
+    async fn look(&mut self) -> Result<(), RetentionError> {
+        let client = self.database.pool().get().await?;
+        self.room.look(&client).await
+    }
+}
+
+pub(super) fn failed(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> RetentionError {
+    move |source| RetentionError::Query { doing, source }
+}
+
+/// Empties the oldest part of the log if it is time; says what came of it.
+async fn rotate(
+    client: &PooledClient,
+    age: f64,
+    changes: i64,
+    bytes: i64,
+) -> Result<String, tokio_postgres::Error> {
+    let row = client.query_one(ROTATE, &[&age, &changes, &bytes]).await?;
+    row.try_get("outcome")
 }
 
 /// Looks after the tables, without ever waiting so long for a lock that whoever holds it could find itself in

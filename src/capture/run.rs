@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::session::Session;
 use super::{Bell, CaptureOptions};
 use crate::db::Database;
-use crate::event::{FeedItem, GapReason, Position};
+use crate::event::{FeedItem, GapReason, Position, log_of};
 use crate::telemetry::{CaptureState, HealthReporter, Metrics};
 
 /// The task that reads the change log.
@@ -128,6 +128,16 @@ impl Capture {
             && **epoch == session.epoch
         {
             cursor.rewind();
+            return Ok(());
+        }
+        if let Some((epoch, cursor)) = &mut self.progress
+            && log_of(epoch) == log_of(&session.epoch)
+        {
+            // Postgres has crashed. The log is the same, but some of what was delivered may never have happened, so
+            // nothing says how far anybody has come until all that did happen has been read.
+            *epoch = session.epoch.as_str().into();
+            cursor.rewind();
+            self.reader.lose_place();
             return Ok(());
         }
         let cursor = Cursor::new(session.current_snapshot().await?);

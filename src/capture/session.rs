@@ -19,6 +19,7 @@ const LISTEN: &str = include_str!("../../sql/capture/listen.sql");
 pub(super) const OPEN_LOG: &str = include_str!("../../sql/capture/open_log.sql");
 const SESSION: &str = include_str!("../../sql/capture/session.sql");
 const CURRENT_SNAPSHOT: &str = include_str!("../../sql/capture/current_snapshot.sql");
+const BELIEVED_BELOW: &str = include_str!("../../sql/capture/believed_below.sql");
 const READ_CHANGES: &str = include_str!("../../sql/capture/read_changes.sql");
 const FALL_ASLEEP: &str = include_str!("../../sql/capture/fall_asleep.sql");
 const WAKE_UP: &str = include_str!("../../sql/capture/wake_up.sql");
@@ -88,8 +89,11 @@ impl Session {
             .await
             .and_then(|row| row.try_get("found"))
             .map_err(failed("open the change log"))?;
-        if found != "open" {
-            tracing::warn!(reason = found, "the change log was emptied and starts anew");
+        match &*found {
+            "open" => {}
+            // Retention says what is to be done, and does it when there is room.
+            "full" => tracing::warn!("the change log is closed for want of room on its disk"),
+            _ => tracing::warn!(reason = found, "the change log was emptied and starts anew"),
         }
         let row = client
             .query_one(SESSION, &[])
@@ -217,6 +221,8 @@ impl Drop for Session {
 pub(super) struct Moment {
     pub epoch: String,
     pub snapshot: Snapshot,
+    /// Nothing is recorded, so the log does not tell what happens.
+    pub is_closed: bool,
 }
 
 impl Moment {
@@ -226,15 +232,34 @@ impl Moment {
         let rows = async {
             let session = client.query_one(SESSION, &[]).await?;
             let current = client.query_one(CURRENT_SNAPSHOT, &[]).await?;
-            Ok((session.try_get("epoch")?, current.try_get("snapshot")?))
+            let is_closed = session.try_get("is_closed")?;
+            let snapshot = current.try_get("snapshot")?;
+            Ok((session.try_get("epoch")?, snapshot, is_closed))
         };
-        let (epoch, snapshot): (String, String) =
+        let (epoch, snapshot, is_closed): (String, String, bool) =
             within(deadline, doing, async { rows.await.map_err(failed) }).await?;
         Ok(Self {
             epoch,
             snapshot: snapshot.parse()?,
+            is_closed,
         })
     }
+}
+
+/// What a position of an earlier life of Postgres may still claim; `None` for one that nobody knows.
+pub(super) async fn believed_below(
+    client: &Client,
+    life: &str,
+    deadline: Duration,
+) -> Result<Option<Xid>, SessionError> {
+    let doing = "tell what to believe after a crash";
+    let answer = async {
+        let row = client.query_one(BELIEVED_BELOW, &[&life]).await;
+        row.and_then(|row| row.try_get::<_, Option<String>>("xid"))
+            .map_err(|source| SessionError::Query { doing, source })
+    };
+    let xid = within(deadline, doing, answer).await?;
+    Ok(xid.map(|xid| xid.parse().expect("xid8 is printed as digits")))
 }
 
 /// Starts a read of everything that `head` does not contain, on any connection.

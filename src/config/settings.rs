@@ -208,6 +208,12 @@ fn capture() -> Vec<Setting> {
             capture.log_bytes_max
         ),
         setting!(
+            "log_reserve",
+            "Room that must be left on the log's disk: with less, recording stops and writes go on; 0 never looks.",
+            bytes(0..=64 * GIB),
+            capture.log_reserve
+        ),
+        setting!(
             "truncate_rows_max",
             "Up to how many rows TRUNCATE is reported record by record.",
             count(0..=1_000_000),

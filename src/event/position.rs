@@ -21,7 +21,9 @@ pub struct Transaction {
 ///
 /// Its text is opaque for clients: `<epoch>:<snapshot>` or `<epoch>:<snapshot>:<snapshot>:<end>.<xid>`, where
 /// a snapshot is Postgres' own text, `xmin:xmax:xip,…`. The epoch names one incarnation of the
-/// log on one timeline of one cluster; positions of different epochs are not comparable.
+/// log on one timeline of one cluster, and after a dot the life of Postgres if it has ever crashed; positions of
+/// different epochs are not comparable. Of one from an earlier life of the same log something can still be believed
+/// ([`below`](Self::below)).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     epoch: Arc<str>,
@@ -72,6 +74,22 @@ impl Position {
         &self.epoch
     }
 
+    /// The log in which it means something, whatever life of Postgres it is from.
+    pub fn log(&self) -> &str {
+        log_of(&self.epoch)
+    }
+
+    /// The life of Postgres it is from; empty before the first crash.
+    pub fn life(&self) -> &str {
+        self.epoch.split_once('.').map_or("", |(_, life)| life)
+    }
+
+    /// What may be believed of it in another life of Postgres, where no id below `xid` was given again.
+    #[must_use]
+    pub fn below(&self, xid: Xid, epoch: Arc<str>) -> Self {
+        Self::new(epoch, Arc::new(self.before.below(xid)))
+    }
+
     /// What it contains for certain: reading from here leaves out nothing that it does not contain.
     pub fn floor(&self) -> &Arc<Snapshot> {
         &self.before
@@ -102,6 +120,11 @@ impl Position {
                 .as_ref()
                 .is_some_and(|within| within.after.contains(xid) && transaction <= within.last)
     }
+}
+
+/// The part of an epoch that a crash does not change.
+pub fn log_of(epoch: &str) -> &str {
+    epoch.split_once('.').map_or(epoch, |(log, _)| log)
 }
 
 impl fmt::Display for Position {
@@ -198,6 +221,17 @@ mod tests {
         }
         let elsewhere: Position = "e2:40:40:".parse().expect("a position");
         assert!(!elsewhere.includes(&along[0]));
+    }
+
+    #[test]
+    fn after_a_crash_a_position_means_only_what_is_believed_of_it() {
+        let position: Position = "e1.ab:10:20:10:10:30:14,25:a0.22".parse().expect("it");
+        assert_eq!((position.log(), position.life()), ("e1", "ab"));
+        let believed = position.below(Xid(15), "e1.cd".into());
+        assert_eq!(believed.to_string(), "e1.cd:10:15:10");
+        assert_eq!(believed.log(), position.log());
+        let first: Position = "e1:10:20:10".parse().expect("it");
+        assert_eq!((first.log(), first.life()), ("e1", ""));
     }
 
     #[test]

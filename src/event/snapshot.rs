@@ -51,6 +51,17 @@ impl Snapshot {
             && !other.in_progress.iter().any(|xid| self.contains(*xid))
     }
 
+    /// What is left of it when nothing is believed of `xid` and those after it.
+    #[must_use]
+    pub fn below(&self, xid: Xid) -> Self {
+        let earlier = self.in_progress.iter().filter(|&&running| running < xid);
+        Self {
+            xmin: self.xmin.min(xid),
+            xmax: self.xmax.min(xid),
+            in_progress: earlier.copied().collect(),
+        }
+    }
+
     /// Whether every transaction below `barrier` had ended.
     pub fn has_passed(&self, barrier: Xid) -> bool {
         self.xmin >= barrier
@@ -149,6 +160,29 @@ mod tests {
             assert_eq!(a.is_within(&b), within, "{one} in {other}");
             let really = (0..40).all(|xid| !a.contains(Xid(xid)) || b.contains(Xid(xid)));
             assert_eq!(really, within, "{one} in {other}, one by one");
+        }
+    }
+
+    #[test]
+    fn what_is_not_believed_is_not_contained_and_the_rest_stays() {
+        for text in ["10:20:10,14", "5:30:5", "3:3:", "20:20:"] {
+            let all = snapshot(text);
+            for limit in [1, 4, 10, 14, 15, 40] {
+                let believed = all.below(Xid(limit));
+                for xid in 0..50 {
+                    let expected = xid < limit && all.contains(Xid(xid));
+                    assert_eq!(
+                        believed.contains(Xid(xid)),
+                        expected,
+                        "{xid} in {text} below {limit}"
+                    );
+                }
+                assert_eq!(
+                    believed.to_string().parse(),
+                    Ok(believed),
+                    "{text} below {limit}"
+                );
+            }
         }
     }
 

@@ -74,6 +74,17 @@ pub(super) fn keys_of(
     keyed.take(KEYS_MAX).collect()
 }
 
+/// How many of a subscriber's keys are too many, and not remembered.
+pub(super) fn keys_beyond(subscriptions: &[Subscription], principal: &Principal) -> u64 {
+    if subscriptions.len() <= KEYS_MAX {
+        return 0;
+    }
+    let keyed = subscriptions
+        .iter()
+        .filter(|one| key_of(one, principal).is_some());
+    keyed.count().saturating_sub(KEYS_MAX) as u64
+}
+
 /// How far one subscriber has come.
 #[derive(Default)]
 pub(super) struct Progress {
@@ -164,6 +175,11 @@ pub(super) struct Book {
 impl Book {
     pub(super) fn set_store(&mut self, store: Points) {
         self.store = Some(store);
+    }
+
+    /// Whether a key is remembered.
+    pub(super) fn knows(&self, key: &PointKey) -> bool {
+        self.points.contains_key(key)
     }
 
     /// Whether there is anything to follow.

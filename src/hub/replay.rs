@@ -196,15 +196,20 @@ impl Replays {
         };
         let now = Instant::now();
         for replay in &mut self.list {
+            let same_epoch = replay.seen.epoch() == newest.epoch();
+            if !same_epoch && matches!(replay.stage, Stage::Memory(_)) {
+                // Postgres has crashed meanwhile, and what memory said of the time before is forgotten.
+                replay.stage = Stage::Begin;
+            }
             if !matches!(replay.stage, Stage::Begin) {
                 continue;
             }
             let known = history.reached().includes(&replay.seen);
-            replay.stage = if replay.seen.epoch() != newest.epoch() {
+            replay.stage = if replay.seen.log() != newest.log() {
                 Stage::Lost("epoch")
             } else if let Some(place) = history
                 .place_of(&replay.seen)
-                .filter(|_| known || replay.trusted)
+                .filter(|_| same_epoch && (known || replay.trusted))
             {
                 Stage::Memory(place)
             } else if replay.read_at > now {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::handle::{Resume, SetTopics, SetTopicsError};
 use super::marks::{Marks, mark_for};
-use super::points::keys_of;
+use super::points::{keys_beyond, keys_of};
 use super::registry::SubscriberKey;
 use super::replay::From;
 use super::snapshot::is_asked;
 use super::task::Hub;
 use crate::event::Position;
 use crate::points::{FindError, PointKey};
+use crate::telemetry::Metrics;
 use crate::topic::Subscription;
 
 /// Where subscriptions with keys were, if the database could say.
@@ -49,6 +50,8 @@ impl Hub {
             false => Before::new(),
         };
         let keys = keys_of(&request.subscriptions, &request.principal);
+        let beyond = keys_beyond(&request.subscriptions, &request.principal);
+        self.count_forgotten("subscriber", beyond);
         let former = self.former(key, &request.principal);
         self.registry
             .replace(key, request.principal, request.subscriptions);
@@ -60,6 +63,14 @@ impl Hub {
         }
         self.begin_snapshots(key, former);
         Ok(())
+    }
+
+    /// Keys that are over a limit, so that whoever comes back by them begins at the present.
+    fn count_forgotten(&self, limit: &'static str, keys: u64) {
+        if keys > 0 {
+            tracing::debug!(limit, keys, "resume keys are not remembered");
+            Metrics::count_by(&self.metrics.resume_keys_refused, limit, keys);
+        }
     }
 
     /// What a subscriber was told until now.
@@ -112,6 +123,9 @@ impl Hub {
         for (text, point) in &keys {
             let stored = found.as_ref().ok().and_then(|found| found.get(point));
             let known = self.book.go_on(*point, stored.cloned(), newest.as_ref());
+            if newest.is_some() && !self.book.knows(point) {
+                self.count_forgotten("server", 1);
+            }
             let place = match (known, &found) {
                 _ if before.contains_key(text) => continue,
                 (Some(position), _) => From::Position(position),

@@ -70,7 +70,7 @@ fn in_folder(folder: &Path, tcp: Tcp) -> Cluster {
     Cluster::start(&options).expect("the copy starts")
 }
 
-async fn migrated(url: &str) -> Client {
+pub(crate) async fn migrated(url: &str) -> Client {
     let database = Database::new(&DatabaseOptions::new(url)).unwrap();
     migrate(&database).await.unwrap();
     client(url).await
@@ -237,109 +237,6 @@ async fn a_clock_that_jumps_either_way_loses_no_wake_up() {
             }
         }
     }
-}
-
-/// A small file system, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// `None` for those who may not mount.
-    fn mount(owner: &Path) -> Option<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("rowcast-small-")
-            .tempdir_in("/tmp")
-            .unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
-            .arg(folder.path())
-            .output();
-        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-            return None;
-        }
-        let owner = format!("--reference={}", owner.display());
-        let given = Command::new("chown").arg(owner).arg(folder.path()).status();
-        assert!(given.expect("chown runs").success());
-        Some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
-/// What docs/capture.md says of a full disk: the write fails as it does when its table's disk is full, nothing is written
-/// that is not recorded, and all goes on when there is room.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_below_the_log_leaves_no_write_without_its_change() {
-    let cluster =
-        block_in_place(|| Cluster::start(&cluster_options()).expect("a private Postgres"));
-    let Some(disk) = SmallDisk::mount(cluster.directory()) else {
-        println!("SKIPPED: mounting a small disk takes root; nothing was tested");
-        return;
-    };
-    let url = cluster.url("postgres");
-    let admin = migrated(&url).await;
-    let path = disk.0.path().display();
-    run(
-        &admin,
-        &format!("create tablespace small location '{path}'"),
-    )
-    .await;
-    run(
-        &admin,
-        "create table posts (id integer primary key, body text);
-         select rowcast.attach('posts', list_rule => '', view_rule => '')",
-    )
-    .await;
-    for slot in 1..=4 {
-        run(
-            &admin,
-            &format!("alter table rowcast.changes_{slot} set tablespace small"),
-        )
-        .await;
-    }
-    let server = Server::start_with(patient(options(&url))).await;
-    let mut stream = server.subscribe(&["posts/*"]).await;
-    let mut failed = None;
-    let mut written = 0;
-    while failed.is_none() && written < 2_000 {
-        // Incompressible, and out of line.
-        let insert = format!(
-            "insert into posts select {written}, string_agg(md5(i::text || {written}), '') from generate_series(1, 500) i"
-        );
-        match admin.batch_execute(&insert).await {
-            Ok(()) => written += 1,
-            Err(error) => failed = error.code().cloned(),
-        }
-    }
-    assert_eq!(
-        failed,
-        Some(tokio_postgres::error::SqlState::DISK_FULL),
-        "after {written}"
-    );
-    for id in 0..written {
-        let (action, record) = stream.next_event(DEADLINE).await.change();
-        assert_eq!(
-            (&*action, &record["id"]),
-            ("create", &id.to_string().into())
-        );
-    }
-    assert_eq!(
-        text(&admin, "select count(*)::text from posts").await,
-        written.to_string()
-    );
-    // Readers read on meanwhile, and somebody makes room.
-    let grown = Command::new("mount")
-        .args(["-o", "remount,size=32m"])
-        .arg(disk.0.path())
-        .status();
-    assert!(grown.expect("mount runs").success());
-    run(&admin, "insert into posts values (-1, 'room')").await;
-    assert_eq!(stream.next_event(DEADLINE).await.change().1["id"], "-1");
-    server.stop().await;
-    drop(cluster);
 }
 
 /// A log with rows in it, and a transaction that began before the upgrade.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::support::{
     DEADLINE, Event, Feed, Server, Sse, TestDatabase, client, database, eventually, ledger,
-    server::options,
+    server::options, within,
 };
 
 const POSTS: &str = "create table posts (id text primary key, n integer, secret text);
@@ -431,20 +431,34 @@ async fn a_stalled_reader_changes_nothing_for_its_neighbour_and_can_come_back() 
     }
     let mut healthy = open(&feed.server.base, ALL, None).await;
     let (let_go, mut stalled) = tokio::sync::watch::channel(false);
+    let (taken, mut bytes_taken) = tokio::sync::watch::channel(0);
+    let began = std::time::Instant::now();
     let reader = tokio::spawn(async move {
         let mut tail = Vec::new();
         // One byte a second, until the server has had enough.
         while !*stalled.borrow() {
             tail.push(slow.read_u8().await.expect("a byte"));
+            taken.send_replace(tail.len());
             let _ = tokio::time::timeout(Duration::from_secs(1), stalled.changed()).await;
         }
         slow.read_to_end(&mut tail).await.expect("the rest");
         tail
     });
-    for _ in 0..40 {
+    for batch in 0..40 {
         feed.run("insert into posts select md5(random()::text), 1, repeat('x', 4000) from generate_series(1, 50)")
             .await;
         healthy.next_events(50, DEADLINE).await;
+        if batch == 1 {
+            // While it has a part of what fits into its mailbox, for long enough to be sure of its pace.
+            let three = bytes_taken.wait_for(|bytes| *bytes >= 3);
+            let bytes = *within(DEADLINE, "three bytes", three)
+                .await
+                .expect("it reads");
+            assert!(
+                began.elapsed() >= Duration::from_secs(2),
+                "{bytes} bytes are too quick"
+            );
+        }
     }
     eventually(DEADLINE, || async {
         let text = feed.server.metrics.encode();

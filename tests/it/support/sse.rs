@@ -115,6 +115,19 @@ impl Sse {
         Self::open_at(base, "/api/realtime", change).await
     }
 
+    /// Opens a stream at any path and waits for PB_CONNECT.
+    pub async fn connect_at(
+        base: &str,
+        path: &str,
+        change: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Self {
+        let mut stream = Self::open_at(base, path, change).await;
+        assert_eq!(stream.response.status(), StatusCode::OK, "{stream:?}");
+        let hello = stream.next_event(DEADLINE).await;
+        assert_eq!(hello.name, "PB_CONNECT", "{hello:?}");
+        stream
+    }
+
     async fn open_at(
         base: &str,
         path: &str,
