@@ -75,6 +75,12 @@ impl Frame {
             .expect("client ids are letters and digits")
     }
 
+    /// The same for a client that remembers positions. Its last id must stay what it was until it is told another:
+    /// the connection may end right here.
+    pub fn connect_plain(client_id: &str) -> Self {
+        Self::connect(client_id).without_id()
+    }
+
     /// A comment that keeps proxies from closing a silent stream; clients ignore it.
     pub fn heartbeat() -> Self {
         Self {
@@ -123,6 +129,14 @@ mod tests {
         assert_eq!(frame.without_id(), bare);
         assert_eq!(bare.without_id(), bare);
         assert!(bare.is_event() && !Frame::heartbeat().is_event());
+    }
+
+    #[test]
+    fn connect_leaves_the_last_id_of_a_client_that_remembers_positions() {
+        assert_eq!(
+            Frame::connect_plain("abc").into_bytes(),
+            "event:PB_CONNECT\ndata:{\"clientId\":\"abc\"}\n\n"
+        );
     }
 
     #[test]

@@ -39,11 +39,15 @@ pub(super) async fn open(
         Ok(mailbox) => mailbox,
         Err(error) => return Ok(refuse(&room, error).await),
     };
-    if let Some(plain) = plain {
-        plain.subscribe(&room, address, mailbox.id()).await?;
-    }
+    let opening = match plain {
+        Some(plain) => {
+            plain.subscribe(&room, address, mailbox.id()).await?;
+            Frame::connect_plain(&mailbox.id().0)
+        }
+        None => Frame::connect(&mailbox.id().0),
+    };
     let metrics = room.neighbours.metrics.clone();
-    let stream = EventStream::new(mailbox, &room.options, metrics);
+    let stream = EventStream::new(opening, mailbox, &room.options, metrics);
     Ok(stream_response(stream))
 }
 
@@ -97,9 +101,9 @@ struct EventStream {
 }
 
 impl EventStream {
-    fn new(mailbox: Mailbox, options: &HttpOptions, metrics: Metrics) -> Self {
+    fn new(opening: Frame, mailbox: Mailbox, options: &HttpOptions, metrics: Metrics) -> Self {
         Self {
-            opening: Some(Frame::connect(&mailbox.id().0)),
+            opening: Some(opening),
             mailbox: Some(mailbox),
             timers: Timers::start(options),
             end_not_before: Instant::now() + options.reconnect_delay_min.min(MINUTE),

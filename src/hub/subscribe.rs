@@ -90,7 +90,7 @@ impl Hub {
     /// A stream whose client remembers its last id.
     fn begin_stream(&mut self, key: SubscriberKey, from: Option<Position>) {
         self.registry.set_marks(key, Some(Marks::default()));
-        // Before anything else: the id of PB_CONNECT is no position.
+        // Before anything else, so that a new stream that is cut early goes on, too.
         if let Some(position) = from.as_ref().or(self.history.reached().newest()) {
             let position = position.clone();
             self.outbox
