@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
 
 use super::CaptureOptions;
 use super::cursor::Cursor;
@@ -18,6 +19,11 @@ use crate::telemetry::Metrics;
 const READS_MAX: usize = 2;
 /// Items that wait for the one who asked; then reading waits.
 const ITEMS: usize = 256;
+
+/// How often a read is tried whose connection is lost before it has begun, and after which pauses: a database that
+/// restarts is back by then.
+const TRIES_MAX: usize = 20;
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// Reads the log from any position on.
 #[derive(Clone)]
@@ -85,39 +91,86 @@ impl Past {
             // Nobody waits any more.
             () = items.closed() => return Ok(()),
         };
+        let mut tries = 1;
+        while let Err(error) = self.try_read(&position, &items).await {
+            // Whoever was told something of it must not be told that again.
+            if tries >= TRIES_MAX || !error.may_pass {
+                return Err(error.cause);
+            }
+            tries += 1;
+            tokio::select! {
+                () = sleep(RETRY_DELAY) => {}
+                () = items.closed() => return Ok(()),
+            }
+        }
+        drop(place);
+        Ok(())
+    }
+
+    async fn try_read(
+        &self,
+        position: &Position,
+        items: &mpsc::Sender<FeedItem>,
+    ) -> Result<(), Failure> {
         let client = self.database.pool().get().await?;
         let moment = Moment::of(&client, self.answer_deadline).await?;
         if moment.is_closed {
-            return Err(ReplayError::Closed);
+            return Err(Failure::last(ReplayError::Closed));
         }
         if log_of(&moment.epoch) != position.log() {
-            return Err(ReplayError::OtherEpoch);
+            return Err(Failure::last(ReplayError::OtherEpoch));
         }
         if moment.epoch != position.epoch() {
-            // Nobody has looked after the crash yet.
+            // Nobody has looked after the crash yet; soon somebody will have.
             if moment.epoch.ends_with('?') {
-                return Err(ReplayError::OtherLife);
+                return Err(ReplayError::OtherLife.into());
             }
             let life = position.life();
             let believed = believed_below(&client, life, self.answer_deadline).await?;
-            let xid = believed.ok_or(ReplayError::OtherLife)?;
+            let xid = believed.ok_or_else(|| Failure::last(ReplayError::OtherLife))?;
             let position = position.below(xid, moment.epoch.into());
             // Whoever asked goes on from there; it may be that memory reaches back so far.
             let _ = items.send(FeedItem::Passed(position)).await;
             return Ok(());
         }
         if position.floor().xmax() > moment.snapshot.xmax() {
-            return Err(ReplayError::Future);
+            return Err(Failure::last(ReplayError::Future));
         }
         let epoch: Arc<str> = moment.epoch.into();
         let mut cursor = Cursor::new((**position.floor()).clone());
-        let mut reader = Reader::new(self.database.clone(), items, self.metrics.clone());
+        let (database, metrics) = (self.database.clone(), self.metrics.clone());
+        let mut reader = Reader::new(database, items.clone(), metrics);
         reader.load_catalog().await?;
         let rows = read_changes(&client, cursor.head(), self.answer_deadline).await?;
+        let (deadline, position) = (self.answer_deadline, position.clone());
         reader
-            .read_again(rows, &mut cursor, &epoch, self.answer_deadline, position)
-            .await?;
-        drop(place);
-        Ok(())
+            .read_again(rows, &mut cursor, &epoch, deadline, position)
+            .await
+            .map_err(|error| Failure::last(error.into()))
+    }
+}
+
+/// A try that failed.
+struct Failure {
+    cause: ReplayError,
+    /// Nothing was handed on, and another try may do better.
+    may_pass: bool,
+}
+
+impl Failure {
+    fn last(cause: ReplayError) -> Self {
+        Self {
+            cause,
+            may_pass: false,
+        }
+    }
+}
+
+impl<E: Into<ReplayError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            cause: error.into(),
+            may_pass: true,
+        }
     }
 }
