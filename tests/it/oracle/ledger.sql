@@ -48,15 +48,21 @@ begin
     return null;
 end $$;
 
--- The changes as subscribers hear of them: a changed key is a delete and a create.
+-- By the version of a row, what it looked like.
+create index on oracle.ledger (((new->>'v')::bigint));
+create index on oracle.ledger (((old->>'v')::bigint)) where op <> 'U';
+
+-- The changes as subscribers hear of them: a changed key is a delete and a create. `before` is the row before an update.
 create view oracle.events as
-select seq, 0 as part, xid, coll, 'create' as action, new_id as id, new as r from oracle.ledger where op = 'I'
+select seq, 0 as part, xid, coll, 'create' as action, new_id as id, new as r, null::jsonb as before
+from oracle.ledger where op = 'I'
 union all
-select seq, 0, xid, coll, 'update', new_id, new from oracle.ledger where op = 'U' and old_id = new_id
+select seq, 0, xid, coll, 'update', new_id, new, old from oracle.ledger where op = 'U' and old_id = new_id
 union all
-select seq, 0, xid, coll, 'delete', old_id, old from oracle.ledger where op = 'D' or op = 'U' and old_id <> new_id
+select seq, 0, xid, coll, 'delete', old_id, old, null from oracle.ledger
+where op = 'D' or op = 'U' and old_id <> new_id
 union all
-select seq, 1, xid, coll, 'create', new_id, new from oracle.ledger where op = 'U' and old_id <> new_id;
+select seq, 1, xid, coll, 'create', new_id, new, null from oracle.ledger where op = 'U' and old_id <> new_id;
 
 create table public.people (
     id text primary key, email text unique, password_hash text, team text not null);

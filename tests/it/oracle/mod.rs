@@ -5,24 +5,48 @@
 //! output names; 10,000 statements together. A seed draws the same world again, though not the same moments:
 //!
 //! ```sh
-//! ROWCAST_FEED_SEED=7 cargo test --test it oracle:: -- --nocapture                             # that one alone
-//! ROWCAST_FEED_SEED=7 ROWCAST_FEED_STEPS=10000000 cargo test --test it oracle::fixed -- --nocapture   # a soak
+//! ROWCAST_FEED_SEED=7 cargo test --test it oracle::fixed -- --nocapture           # that one alone
+//! cargo test --test it oracle::soak -- --ignored --nocapture                      # 10,000,000 statements
+//! bash tests/mutations.sh                                                         # builds that it must condemn
 //! ```
 //!
-//! What is checked of each client's stream: nothing lost, nothing extra, nothing doubled; each record's content, without
+//! What happens, in the order of reading: `world` draws tables, `policy` rules, and `wanted` what clients ask for; `writers`
+//! write; `clients` listen, as `life` and `stream` say; `chaos` breaks things; `site` is where; `run` goes from phase to phase. At
+//! the end of each phase `expected` asks Postgres what should have been heard, `recognise` finds what was heard in that,
+//! and `verdict`, with `lane`, `order` and `view`, says what is wrong, for good when `settle` says so.
+//!
+//! What is checked of each client's stream: nothing lost, nothing extra; each record's content, without
 //! hidden columns; each record's changes in their order; transactions whole, once, and after those they had seen; and one
-//! order of transactions for all clients. A client that was away begins anew: what committed after its
-//! subscriptions were answered must come.
+//! order of transactions for all clients. Beyond that it depends on the client:
+//!
+//! - one that begins anew after it was away is told what committed after its subscriptions were answered;
+//! - an EventSource is told all, by the rules of the day of its return; twice only the transaction in which it was cut,
+//!   and others only where the server may have read the log in another order; never what its last id says it was told;
+//! - subscriptions with a resume key are told all, and some of it again;
+//! - `leave` is judged by the row before and the row after; a snapshot and what follows it come to what the table holds.
+//!
+//! A `resync` excuses what was committed until then, if something has happened that justifies it.
 
 mod chaos;
 mod clients;
+mod expected;
+mod lane;
+mod life;
+mod order;
 mod policy;
+mod recognise;
 mod run;
+mod settle;
+mod site;
+mod stream;
 mod verdict;
+mod view;
+mod wanted;
 mod world;
 mod writers;
 
 use std::env;
+use std::time::Instant;
 
 use rand::RngExt;
 
@@ -30,6 +54,9 @@ use rand::RngExt;
 const STEPS: usize = 250;
 /// Runs with fixed seeds, and runs with others.
 const RUNS: u64 = 20;
+/// Statements of a soak, unless `ROWCAST_FEED_STEPS` says otherwise, and of each of its runs.
+const SOAK_STEPS: usize = 10_000_000;
+const SOAK_RUN_STEPS: usize = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
@@ -39,15 +66,24 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-fn steps() -> usize {
-    number("ROWCAST_FEED_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap())
+fn steps() -> Option<usize> {
+    number("ROWCAST_FEED_STEPS").map(|steps| usize::try_from(steps).unwrap())
 }
 
 /// Runs one after another and says what they did.
 async fn all(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        run::run(seed, steps()).await;
+        let began = Instant::now();
+        let tally = run::run(seed, steps().unwrap_or(STEPS)).await;
+        println!(
+            "oracle: seed {seed} was right in {:?}: {tally:?}",
+            began.elapsed()
+        );
     }
+}
+
+fn any_seed() -> u64 {
+    rand::rng().random_range(1_000..1_000_000_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +97,26 @@ async fn fixed_seeds_find_nothing_lost_extra_leaked_or_misplaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_seeds_find_nothing_lost_extra_leaked_or_misplaced() {
     if number("ROWCAST_FEED_SEED").is_none() {
-        let first: u64 = rand::rng().random_range(1_000..1_000_000_000);
+        let first = any_seed();
         all(first..first + RUNS).await;
+    }
+}
+
+/// One world after another, until enough was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes hours: cargo test --test it oracle::soak -- --ignored --nocapture"]
+async fn soak() {
+    let (began, goal) = (Instant::now(), steps().unwrap_or(SOAK_STEPS));
+    let mut seed = number("ROWCAST_FEED_SEED").unwrap_or_else(any_seed);
+    let (mut done, mut events) = (0, 0);
+    while done < goal {
+        let tally = run::run(seed, SOAK_RUN_STEPS.min(goal - done)).await;
+        seed += 1;
+        done += tally.steps;
+        events += tally.events;
+        println!(
+            "soak: {done} of {goal} steps and {events} events were right, {:.0} steps/s; {tally:?}",
+            done as f64 / began.elapsed().as_secs_f64()
+        );
     }
 }

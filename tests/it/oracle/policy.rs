@@ -58,7 +58,7 @@ const RULES: [Pair; 13] = [
 ];
 
 /// What subscribers ask for; nothing of it needs a right.
-const FILTERS: [Pair; 5] = [
+pub const FILTERS: [Pair; 5] = [
     pair("n >= 8", "(r->>'n')::int >= 8"),
     pair("title !~ 'b'", "coalesce(r->>'title', '') not ilike '%b%'"),
     pair(
@@ -251,91 +251,4 @@ fn any(rules: &[Pair]) -> String {
     } else {
         format!("({})", each.join(" or "))
     }
-}
-
-/// One topic of a client, with its options.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// The whole string, which is also the name of its events.
-    pub name: String,
-    /// Places of the collections it speaks of.
-    pub collections: Vec<usize>,
-    pub kind: Kind,
-    /// The one record it is about.
-    pub id: Option<String>,
-    pub filter: Option<Pair>,
-    pub fields: Option<&'static [&'static str]>,
-}
-
-const FIELDS: [&[&str]; 2] = [
-    &["id", "v", "collectionName"],
-    &["id", "v", "collectionName", "title", "secret", "n"],
-];
-
-impl Wanted {
-    /// Draws one to four topics of all kinds.
-    pub fn draw(rng: &mut StdRng, who: Who, collections: &[Collection]) -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
-        for _ in 0..rng.random_range(1..=4) {
-            let wanted = Self::one(rng, who, collections);
-            if all.iter().all(|other| other.name != wanted.name) {
-                all.push(wanted);
-            }
-        }
-        all
-    }
-
-    fn one(rng: &mut StdRng, who: Who, collections: &[Collection]) -> Self {
-        let at = rng.random_range(0..collections.len());
-        let collection = &collections[at];
-        let called = if rng.random_bool(0.8) {
-            collection.name
-        } else {
-            &collection.collection_id
-        };
-        let filter = rng
-            .random_bool(0.4)
-            .then(|| FILTERS[rng.random_range(0..FILTERS.len())]);
-        let fields = rng
-            .random_bool(0.25)
-            .then(|| FIELDS[rng.random_range(0..FIELDS.len())]);
-        let (topic, id) = match rng.random_range(0..8) {
-            0..=2 => (format!("{called}/*"), None),
-            3..=4 => (called.to_owned(), None),
-            // Superusers would hear of people and marks, too.
-            5 if who != Who::Superuser => ("*".to_owned(), None),
-            _ => {
-                let id = collection.key.id(rng.random_range(0..12));
-                (format!("{called}/{id}"), Some(id))
-            }
-        };
-        Self {
-            collections: if topic == "*" {
-                (0..collections.len()).collect()
-            } else {
-                vec![at]
-            },
-            kind: if id.is_some() { Kind::View } else { Kind::List },
-            name: with_options(topic, filter, fields),
-            id,
-            filter,
-            fields,
-        }
-    }
-}
-
-fn with_options(topic: String, filter: Option<Pair>, fields: Option<&[&str]>) -> String {
-    let mut query = serde_json::Map::new();
-    if let Some(filter) = filter {
-        query.insert("filter".into(), filter.text.into());
-    }
-    if let Some(fields) = fields {
-        query.insert("fields".into(), fields.join(",").into());
-    }
-    if query.is_empty() {
-        return topic;
-    }
-    let options = serde_json::json!({ "query": query }).to_string();
-    let encoded: String = form_urlencoded::byte_serialize(options.as_bytes()).collect();
-    format!("{topic}?options={encoded}")
 }

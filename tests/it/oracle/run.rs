@@ -1,89 +1,70 @@
 //! One run: a seed's world, in phases between which nothing happens, so that rules may change there.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rowcast::db::{Database, DatabaseOptions, migrate};
-use rowcast::embedded::Cluster;
-use tokio::task::{JoinSet, block_in_place};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::chaos::{self, Fault, Served};
-use super::clients::{Site, Subscriber};
-use super::policy::{Policy, Wanted, Who};
-use super::verdict::{Phase, circle};
+use super::clients::Subscriber;
+use super::expected::{Breaks, Phase, number};
+use super::order::{Snapshot, circle};
+use super::policy::{Policy, Who};
+use super::settle::{PATIENCE, report, settle};
+use super::site::{Place, create, serve, token};
+use super::stream::{Cuts, Door};
+use super::wanted::{Manner, Wanted};
 use super::world::{Collection, PEOPLE};
 use super::writers::Writer;
 use crate::support::feed::{run as execute, text};
-use crate::support::process::{free_port, ready};
-use crate::support::{DEADLINE, TestDatabase, client, cluster_options, database};
+use crate::support::{client, eventually};
 
 /// Statements of one phase.
 const PHASE_STEPS: usize = 125;
 const WRITERS: usize = 4;
 const SUBSCRIBERS: usize = 8;
-/// Every so many seeds have a Postgres of their own, which may be killed.
-const OWN_CLUSTER: u64 = 5;
-
-/// Where a run's tables are.
-enum Place {
-    Shared(TestDatabase),
-    Own(Box<Cluster>),
-}
-
-impl Place {
-    async fn new(seed: u64) -> Self {
-        if !seed.is_multiple_of(OWN_CLUSTER) {
-            return Self::Shared(database().await);
-        }
-        let cluster = block_in_place(|| {
-            let mut options = cluster_options();
-            // A commit that was told of must not be undone by the crash.
-            options.fsync = true;
-            Cluster::start(&options).expect("a private Postgres")
-        });
-        let database = Database::new(&DatabaseOptions::new(cluster.url("postgres"))).unwrap();
-        migrate(&database).await.unwrap();
-        Self::Own(Box::new(cluster))
-    }
-
-    fn url(&self) -> String {
-        match self {
-            Self::Shared(database) => database.url.clone(),
-            Self::Own(cluster) => cluster.url("postgres"),
-        }
-    }
-
-    fn cluster(&self) -> Option<&Cluster> {
-        match self {
-            Self::Shared(_) => None,
-            Self::Own(cluster) => Some(cluster),
-        }
-    }
-}
-
 struct Run {
     seed: u64,
     rng: StdRng,
     collections: Vec<Collection>,
     policy: Policy,
+    former_policy: Policy,
     served: Served,
     subscribers: Vec<Subscriber>,
     has_merge: bool,
-    events: usize,
-    resyncs: usize,
-    transactions: usize,
+    /// The server remembers so little that most of what is missed comes from the log.
+    is_forgetful: bool,
+    /// Resume keys that clients have named so far.
+    keys: usize,
+    /// The latest snapshot of each transaction.
+    snapshots: HashMap<u64, Snapshot>,
+    tally: Tally,
     faults: Vec<Fault>,
+    /// Faults of the phase before.
+    former_faults: Vec<Fault>,
+    /// The ledger's last row when the log was emptied last.
+    rotated: Option<i64>,
     place: Place,
 }
 
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub steps: usize,
+    pub events: usize,
+    pub repeats: usize,
+    pub resyncs: usize,
+    pub transactions: usize,
+    pub faults: usize,
+}
+
 /// Runs a seed's phases until all steps are done; panics with all that was wrong.
-pub async fn run(seed: u64, steps: usize) {
-    let began = Instant::now();
+pub async fn run(seed: u64, steps: usize) -> Tally {
     println!(
         "oracle: seed {seed}, {steps} steps; again with ROWCAST_FEED_SEED={seed} ROWCAST_FEED_STEPS={steps}"
     );
@@ -97,15 +78,10 @@ pub async fn run(seed: u64, steps: usize) {
         run.phase(phase, now).await;
         run.change().await;
     }
-    println!(
-        "oracle: seed {seed}: {} events of {} transactions were right, {} resyncs, {:?} happened, {:?}",
-        run.events,
-        run.transactions,
-        run.resyncs,
-        run.faults,
-        began.elapsed()
-    );
     let _ = fs::remove_file(&run.served.log);
+    run.tally.steps = steps;
+    run.tally.faults = run.faults.len();
+    run.tally
 }
 
 impl Run {
@@ -119,47 +95,65 @@ impl Run {
         let policy = Policy::draw(&mut rng, &collections);
         execute(&admin, &policy.statements(&collections)).await;
         let version = text(&admin, "show server_version_num").await;
-        let port = free_port();
-        let mut served = Served {
-            url: url.clone(),
-            port,
-            log: log_file(seed),
-            process: None,
-        };
-        let _ = fs::remove_file(&served.log);
-        served.restart();
-        let base = format!("http://127.0.0.1:{port}");
-        ready(&base).await;
-        let site = Site {
-            base,
-            url: url.clone(),
-        };
-        let mut subscribers = Vec::new();
-        for at in 0..SUBSCRIBERS {
-            let who = match at {
-                0 => Who::Superuser,
-                1 => Who::Guest,
-                _ if rng.random_bool(0.3) => Who::Guest,
-                _ => Who::Person(rng.random_range(0..PEOPLE.len())),
-            };
-            let wanted = Wanted::draw(&mut rng, who, &collections);
-            let token = token(&url, &admin, who).await;
-            subscribers.push(Subscriber::start(site.clone(), who, token, wanted));
-        }
-        Self {
+        let is_forgetful = rng.random_bool(0.3);
+        let served = serve(seed, &url, is_forgetful).await;
+        let mut run = Self {
             seed,
             rng,
             collections,
+            former_policy: policy.clone(),
             policy,
             served,
-            subscribers,
+            subscribers: Vec::new(),
             has_merge: version.parse::<u32>().unwrap() >= 150_000,
-            events: 0,
-            resyncs: 0,
-            transactions: 0,
+            is_forgetful,
+            keys: 0,
+            snapshots: HashMap::new(),
+            tally: Tally::default(),
             faults: Vec::new(),
+            former_faults: Vec::new(),
+            rotated: None,
             place,
+        };
+        for at in 0..SUBSCRIBERS {
+            run.subscribe(at, &admin).await;
         }
+        run.keys_are_noted(&admin).await;
+        run
+    }
+
+    async fn subscribe(&mut self, at: usize, admin: &Client) {
+        let rng = &mut self.rng;
+        let who = match at {
+            0 => Who::Superuser,
+            1 => Who::Guest,
+            _ if rng.random_bool(0.3) => Who::Guest,
+            _ => Who::Person(rng.random_range(0..PEOPLE.len())),
+        };
+        let manner = Manner::draw(rng);
+        let wanted = Wanted::draw(rng, who, manner, &self.collections);
+        self.keys += keys(&wanted);
+        let url = self.place.url();
+        let door = Door {
+            base: self.served.base(),
+            token: token(&url, admin, who).await,
+            cuts: Cuts::default(),
+        };
+        let subscriber = Subscriber::start(url, door, who, manner, wanted);
+        subscriber.subscribed().await;
+        self.subscribers.push(subscriber);
+    }
+
+    /// Waits until all resume keys are in the database: one of which a killed server has noted nothing would begin now.
+    async fn keys_are_noted(&self, admin: &Client) {
+        eventually(PATIENCE, || async {
+            let count = text(admin, "select count(*)::text from rowcast.resume_points").await;
+            match count.parse::<usize>().unwrap() >= self.keys {
+                true => Ok(()),
+                false => Err(format!("{count} of {} resume keys are noted", self.keys)),
+            }
+        })
+        .await;
     }
 
     async fn phase(&mut self, phase: i64, steps: usize) {
@@ -176,17 +170,23 @@ impl Run {
             };
             writers.spawn(writer.run());
         }
+        let is_early = self.rng.random_bool(0.5);
+        if is_early {
+            self.come_back().await;
+        }
         let faults = Fault::draw(&mut self.rng, self.place.cluster().is_some());
         let open = chaos::happen(
             &faults,
             &mut self.rng,
             &mut self.served,
-            &self.subscribers,
+            &mut self.subscribers,
             &self.collections,
             self.place.cluster(),
         )
         .await;
-        self.faults.extend(faults);
+        if !is_early {
+            self.come_back().await;
+        }
         while let Some(ended) = writers.join_next().await {
             ended.expect("a writer does not panic");
         }
@@ -195,15 +195,31 @@ impl Run {
             let _ = sleeper.batch_execute("commit").await;
         }
         self.mark(phase).await;
-        self.judge(phase, before).await;
+        self.judge(phase, before, &faults).await;
+        self.faults.extend(&faults);
+        self.former_faults = faults;
+    }
+
+    /// Those come back who went away in the phase before.
+    async fn come_back(&mut self) {
+        for subscriber in &mut self.subscribers {
+            if subscriber.debt.is_some() {
+                subscriber.come_back().await;
+            }
+        }
     }
 
     /// Marks the end of a phase again and again, until everybody has heard of it.
     async fn mark(&mut self, phase: i64) {
         let client = client(&self.place.url()).await;
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + PATIENCE;
+        for subscriber in &self.subscribers {
+            subscriber.cuts.set([]);
+        }
         for at in 0..self.subscribers.len() {
-            self.subscribers[at].cut_after(-1);
+            if self.subscribers[at].away.is_some() {
+                continue;
+            }
             let mut closed = self.subscribers[at].closed.clone();
             loop {
                 let statement = format!("insert into mark (phase) values ({phase})");
@@ -224,26 +240,41 @@ impl Run {
         }
     }
 
-    async fn judge(&mut self, phase: i64, before: i64) {
+    async fn judge(&mut self, number: i64, before: i64, faults: &[Fault]) {
         let client = client(&self.place.url()).await;
         let rows = (before, last_row(&client).await);
-        let changes = Phase::load(&client, &self.collections, &self.policy, rows).await;
+        let of_phase = transactions(&client, rows).await;
+        self.tally.transactions += of_phase.len();
+        self.snapshots.extend(of_phase);
+        let lately = || faults.iter().chain(&self.former_faults);
+        if faults.contains(&Fault::RotateLog) {
+            self.rotated = Some(rows.1);
+        }
+        let is_recent = lately().any(|fault| *fault == Fault::RotateLog);
+        let phase = Phase {
+            ledger: &client,
+            collections: &self.collections,
+            policy: &self.policy,
+            former_policy: &self.former_policy,
+            rows,
+            snapshots: &self.snapshots,
+            is_reordered: self.is_forgetful || lately().any(|fault| fault.reorders()),
+            breaks: Breaks {
+                stopped_postgres: lately().any(|fault| fault.stops_postgres()),
+                terminated_backends: lately().any(|fault| *fault == Fault::TerminateBackends),
+                rotated: self.rotated.map(|row| (row, is_recent)),
+            },
+        };
         let (mut wrong, mut orders) = (Vec::new(), Vec::new());
         for (at, subscriber) in self.subscribers.iter_mut().enumerate() {
-            let segments = subscriber.heard(phase).await;
-            let judgement = changes
-                .judge(subscriber.who, &subscriber.wanted, &segments)
-                .await;
+            let judgement = settle(&phase, subscriber).await;
             if !judgement.wrong.is_empty() {
-                wrong.push(format!(
-                    "subscriber {at}, {:?}, phase {phase}, wants\n{}\n{}",
-                    subscriber.who,
-                    names(&subscriber.wanted),
-                    short(judgement.wrong).join("\n")
-                ));
+                wrong.push(report(at, number, subscriber, judgement));
+                continue;
             }
-            self.events += judgement.events;
-            self.resyncs += judgement.resyncs;
+            self.tally.events += judgement.events;
+            self.tally.repeats += judgement.repeats;
+            self.tally.resyncs += judgement.resyncs;
             orders.extend(judgement.orders);
         }
         if let Some(circle) = circle(&orders) {
@@ -251,8 +282,8 @@ impl Run {
                 "no single order explains what was heard of the transactions {circle:?}"
             ));
         }
-        self.transactions += changes.snapshots.len();
         if !wrong.is_empty() {
+            self.faults.extend(faults);
             self.fail(wrong.join("\n\n"));
         }
     }
@@ -265,70 +296,57 @@ impl Run {
             .map(|(at, collection)| format!("{collection:?}: {}", self.policy.describe(at)))
             .collect();
         panic!(
-            "seed {}: {what}\n\n{}\nfaults: {:?}\nlog: {}",
+            "seed {}: {what}\n\n{}\nfaults: {:?}; forgetful: {}\nlog: {}",
             self.seed,
             rules.join("\n"),
             self.faults,
+            self.is_forgetful,
             self.served.log.display()
         );
     }
 
-    /// Changes rules, roles, people and subscriptions, while nothing is under way.
+    /// Changes rules, roles, people and subscriptions, while nothing is written.
     async fn change(&mut self) {
         let admin = client(&self.place.url()).await;
-        if self.rng.random_bool(0.7) {
+        let row = last_row(&admin).await;
+        self.former_policy = self.policy.clone();
+        let has_other_rules = self.rng.random_bool(0.7);
+        if has_other_rules {
             self.policy = Policy::draw(&mut self.rng, &self.collections);
             execute(&admin, &self.policy.statements(&self.collections)).await;
         }
         for subscriber in &mut self.subscribers {
             let (changes, reconnects) = (self.rng.random_bool(0.4), self.rng.random_bool(0.5));
-            if changes {
-                let wanted = Wanted::draw(&mut self.rng, subscriber.who, &self.collections);
-                subscriber.change(wanted, reconnects).await;
+            // What was seen by other rules is no view to go on with.
+            let is_over = has_other_rules && subscriber.wanted.iter().any(|wanted| wanted.snapshot);
+            if (changes || is_over) && subscriber.away.is_none() {
+                let Subscriber { who, manner, .. } = *subscriber;
+                let wanted = Wanted::draw(&mut self.rng, who, manner, &self.collections);
+                self.keys += keys(&wanted);
+                let reconnects = reconnects || is_over;
+                subscriber.change(wanted, reconnects, row).await;
             }
         }
+        self.keys_are_noted(&admin).await;
     }
 }
 
-async fn create(admin: &Client, collections: &mut [Collection]) {
-    execute(admin, include_str!("ledger.sql")).await;
-    for person in PEOPLE {
-        let statement =
-            format!("insert into people values ('{person}', '{person}@example.com', 'x', 'red')");
-        execute(admin, &statement).await;
-    }
-    execute(
-        admin,
-        "select rowcast.attach('people', kind => 'auth', identity => array['email'], password => 'password_hash');
-         select rowcast.attach('mark', list_rule => '')",
-    )
-    .await;
-    for collection in collections {
-        execute(admin, &collection.definition()).await;
-        let id = format!(
-            "select id from rowcast.collections where name = '{}'",
-            collection.name
-        );
-        collection.collection_id = text(admin, &id).await;
-    }
+fn keys(wanted: &[Wanted]) -> usize {
+    wanted.iter().filter(|wanted| wanted.is_keyed).count()
 }
 
-async fn token(url: &str, admin: &Client, who: Who) -> Option<String> {
-    let lifetime = Duration::from_secs(24 * 3_600);
-    match who {
-        Who::Guest => None,
-        Who::Person(at) => {
-            let database = Database::new(&DatabaseOptions::new(url)).unwrap();
-            let token =
-                rowcast::auth::issue_record_token(&database, "people", PEOPLE[at], lifetime).await;
-            Some(token.unwrap())
-        }
-        Who::Superuser => {
-            let token =
-                rowcast::auth::issue_superuser_token(admin, "root@example.com", lifetime).await;
-            Some(token.unwrap().token)
-        }
-    }
+/// The latest snapshot of each transaction that wrote these rows.
+async fn transactions(client: &Client, rows: (i64, i64)) -> HashMap<u64, Snapshot> {
+    let found = client
+        .query(
+            "select distinct on (xid) xid::text, snap::text from oracle.ledger
+             where seq > $1 and seq <= $2 order by xid, seq desc",
+            &[&rows.0, &rows.1],
+        )
+        .await
+        .unwrap();
+    let snapshot = |row: &tokio_postgres::Row| (number(row.get(0)), Snapshot::parse(row.get(1)));
+    found.iter().map(snapshot).collect()
 }
 
 async fn last_row(client: &Client) -> i64 {
@@ -336,34 +354,4 @@ async fn last_row(client: &Client) -> i64 {
         .query_one("select coalesce(max(seq), 0) from oracle.ledger", &[])
         .await;
     row.unwrap().get(0)
-}
-
-fn log_file(seed: u64) -> PathBuf {
-    std::env::temp_dir().join(format!("rowcast-oracle-{}-{seed}.log", std::process::id()))
-}
-
-/// What a subscriber asked for, a line each.
-fn names(wanted: &[Wanted]) -> String {
-    let lines: Vec<_> = wanted
-        .iter()
-        .map(|wanted| {
-            format!(
-                "  {} filter {:?} fields {:?}",
-                wanted.name,
-                wanted.filter.map(|filter| filter.text),
-                wanted.fields
-            )
-        })
-        .collect();
-    lines.join("\n")
-}
-
-/// The first of many complaints.
-fn short(mut wrong: Vec<String>) -> Vec<String> {
-    let more = wrong.len().saturating_sub(6);
-    wrong.truncate(6);
-    if more > 0 {
-        wrong.push(format!("and {more} more"));
-    }
-    wrong
 }

@@ -205,10 +205,26 @@ impl Collection {
             members.push(("secret", "r->'secret'".to_owned()));
         }
         members.retain(|(name, _)| fields.is_none_or(|fields| fields.contains(name)));
-        let pairs: Vec<_> = members
-            .iter()
-            .map(|(name, sql)| format!("'{name}', {sql}"))
-            .collect();
-        format!("jsonb_build_object({})", pairs.join(", "))
+        object(&members)
     }
+
+    /// What is said of a record that leaves.
+    pub fn leaving(&self) -> String {
+        object(&[
+            (
+                "id",
+                format!("oracle.id_of(r, {})", self.key == Key::Composite),
+            ),
+            ("collectionName", format!("'{}'", self.name)),
+            ("collectionId", format!("'{}'", self.collection_id)),
+        ])
+    }
+}
+
+fn object(members: &[(&str, String)]) -> String {
+    let pairs: Vec<_> = members
+        .iter()
+        .map(|(name, sql)| format!("'{name}', {sql}"))
+        .collect();
+    format!("jsonb_build_object({})", pairs.join(", "))
 }

@@ -76,14 +76,7 @@ impl Writer {
         let mut statements = vec![format!("begin isolation level {isolation}")];
         for _ in 0..rng.random_range(1..=4) {
             if rng.random_bool(0.15) {
-                statements.push("savepoint s".to_owned());
-                statements.push(self.statement(rng, isolation));
-                let end = if rng.random_bool(0.7) {
-                    "rollback to s"
-                } else {
-                    "release s"
-                };
-                statements.push(end.to_owned());
+                self.savepoint(rng, isolation, 1, &mut statements);
             }
             statements.push(self.statement(rng, isolation));
         }
@@ -96,6 +89,22 @@ impl Writer {
         without_returns(statements)
     }
 
+    /// A savepoint that is kept or not, perhaps with others within.
+    fn savepoint(&self, rng: &mut StdRng, isolation: &str, depth: u32, into: &mut Vec<String>) {
+        into.push(format!("savepoint s{depth}"));
+        into.push(self.statement(rng, isolation));
+        if depth < 3 && rng.random_bool(0.3) {
+            self.savepoint(rng, isolation, depth + 1, into);
+            into.push(self.statement(rng, isolation));
+        }
+        let end = if rng.random_bool(0.6) {
+            "rollback to"
+        } else {
+            "release"
+        };
+        into.push(format!("{end} s{depth}"));
+    }
+
     fn statement(&self, rng: &mut StdRng, isolation: &str) -> String {
         let table = &self.collections[rng.random_range(0..self.collections.len())];
         let (name, k, span) = (
@@ -104,7 +113,7 @@ impl Writer {
             rng.random_range(0..5),
         );
         let range = format!("k between {k} and {}", k + span);
-        match rng.random_range(0..40) {
+        match rng.random_range(0..42) {
             0..=11 => insert(rng, table, k, span),
             12..=21 => format!(
                 "update {name} set {} where {range}",
@@ -138,9 +147,19 @@ impl Writer {
             36..=37 => in_a_block(rng, table, k, span),
             // A transaction with an older view of the table cannot list what it empties.
             38 if isolation == "read committed" => format!("truncate {name} cascade"),
+            40 => bulk_insert(rng, table),
+            41 => format!("update {name} set {}", assignments(rng, table)),
             _ => format!("update {name} set n = n + 1 where {range}"),
         }
     }
+}
+
+/// Many rows at once, most of which are there already or will be moved there.
+fn bulk_insert(rng: &mut StdRng, table: &Collection) -> String {
+    let (from, count) = (rng.random_range(0..20), rng.random_range(30..60));
+    let source = format!("generate_series({from}, {}) k", from + count);
+    let statement = insert_from(rng, table, &source);
+    format!("{statement} on conflict do nothing")
 }
 
 /// A record of a partitioned table that goes and comes back in one transaction, with nothing in between, is told

@@ -1,0 +1,157 @@
+//! Which of the expected events each heard one is.
+
+use std::collections::{HashMap, HashSet};
+
+use super::clients::{Heard, Segment};
+use super::expected::{Answer, Expected, Identity, Phase};
+use super::policy::Who;
+use super::wanted::Wanted;
+
+/// All that may be told under one subscription.
+pub struct Known {
+    pub due: Answer,
+    /// What happened before, by today's policy, and by that of the phase before; as far as anything of it was heard.
+    past: [Answer; 2],
+    /// Rows of a snapshot.
+    rows: Answer,
+}
+
+/// A heard event, and what it is; `None` for one that should not be.
+pub struct Told<'k> {
+    pub heard: &'k Heard,
+    pub identity: Identity,
+    pub event: Option<&'k Expected>,
+    pub is_past: bool,
+}
+
+impl Known {
+    /// Asks Postgres what might be told: what happened after the row `floor` must be, and what happened after the row
+    /// `begin` may have been.
+    pub async fn ask(
+        phase: &Phase<'_>,
+        who: Who,
+        wanted: &Wanted,
+        (begin, floor): (i64, i64),
+        segments: &[Segment],
+    ) -> Self {
+        let due = phase.due(who, wanted, floor).await;
+        let heard = segments.iter().flat_map(|segment| &segment.heard);
+        let heard: Vec<_> = heard.filter(|heard| heard.name == wanted.name).collect();
+        let of = |heard: &[&Heard]| heard.iter().map(|heard| version(heard)).collect::<Vec<_>>();
+        let (shown, told): (Vec<_>, Vec<_>) = heard
+            .into_iter()
+            .partition(|heard| heard.action == "snapshot");
+        let unknown: Vec<_> = told
+            .into_iter()
+            .filter(|heard| !due.contains_key(&identity(heard)))
+            .filter(|heard| heard.action != "resync" && heard.action != "ready")
+            .collect();
+        let left = unknown.iter().filter(|heard| heard.action == "leave");
+        let left: HashSet<_> = left.map(|heard| heard.id().to_owned()).collect();
+        let mut past = [Answer::new(), Answer::new()];
+        if !unknown.is_empty() && floor > begin {
+            let policies = [phase.policy, phase.former_policy];
+            for (past, policy) in past.iter_mut().zip(policies) {
+                let rows = (begin, floor);
+                *past = phase
+                    .past(who, wanted, policy, rows, &of(&unknown), &left)
+                    .await;
+            }
+        }
+        let rows = match shown.is_empty() {
+            true => Answer::new(),
+            false => phase.rows(who, wanted, &of(&shown)).await,
+        };
+        Self { due, past, rows }
+    }
+
+    /// Recognises what was heard in a segment; `may_be_former` if its beginning may have been told by the rules of the
+    /// phase before.
+    pub fn recognise<'k>(
+        &'k self,
+        heard: &[&'k Heard],
+        is_whole: bool,
+        may_be_former: bool,
+    ) -> Vec<Told<'k>> {
+        let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        let mut told: Vec<Told<'k>> = Vec::with_capacity(heard.len());
+        for (at, heard) in heard.iter().enumerate() {
+            let record = (heard.collection(), heard.id());
+            places.entry(record).or_default().push(at);
+            told.push(self.one(heard, identity(heard), may_be_former));
+        }
+        for ((collection, id), of_record) in places {
+            let leaves = self.leaves(collection, id);
+            for (turn, at) in of_record.iter().enumerate() {
+                if heard[*at].action == "leave" {
+                    let place = |at: &usize| told[*at].event.map(|event| event.place);
+                    let before = of_record[..turn].iter().rev().find_map(place);
+                    let after = of_record[turn + 1..].iter().find_map(place);
+                    if let Some(leave) = which_leave(&leaves, before, after, is_whole) {
+                        told[*at] = self.one(heard[*at], leave.clone(), may_be_former);
+                    }
+                }
+            }
+        }
+        told
+    }
+
+    fn one<'k>(&'k self, heard: &'k Heard, identity: Identity, may_be_former: bool) -> Told<'k> {
+        let now = self.due.get(&identity).or_else(|| self.rows.get(&identity));
+        let past = self.past[0].get(&identity);
+        let former = || self.past[1].get(&identity).filter(|_| may_be_former);
+        let event = now.or(past).or_else(former);
+        Told {
+            heard,
+            event,
+            is_past: now.is_none(),
+            identity,
+        }
+    }
+
+    /// All events by which a record leaves, in their order.
+    fn leaves(&self, collection: &str, id: &str) -> Vec<((i64, i32), &Identity)> {
+        let all = self.due.iter().chain(self.past.iter().flatten());
+        let leaves = all.filter(|((about, action, of, _), _)| {
+            about == collection && action == "leave" && of == id
+        });
+        let mut leaves: Vec<_> = leaves
+            .map(|(identity, event)| (event.place, identity))
+            .collect();
+        leaves.sort();
+        leaves.dedup();
+        leaves
+    }
+}
+
+/// An event by which a record leaves says not which version of it did. But between two others of the same record
+/// there is only one.
+fn which_leave<'l>(
+    leaves: &[((i64, i32), &'l Identity)],
+    before: Option<(i64, i32)>,
+    after: Option<(i64, i32)>,
+    is_whole: bool,
+) -> Option<&'l Identity> {
+    let mut sorted = leaves.iter();
+    let found = match (before, after) {
+        (_, Some(after)) => sorted.rfind(|(place, _)| *place < after),
+        (Some(before), None) => sorted.find(|(place, _)| *place > before),
+        (None, None) if is_whole => sorted.next_back(),
+        // Any of them might be meant; then it is the first.
+        (None, None) => sorted.next(),
+    };
+    found.map(|(_, identity)| *identity)
+}
+
+fn version(heard: &Heard) -> i64 {
+    heard.record["v"].as_i64().unwrap_or_default()
+}
+
+fn identity(heard: &Heard) -> Identity {
+    (
+        heard.collection().to_owned(),
+        heard.action.clone(),
+        heard.id().to_owned(),
+        version(heard),
+    )
+}
