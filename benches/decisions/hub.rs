@@ -130,7 +130,9 @@ impl Site {
     }
 
     async fn set_policy(&mut self, rule: &str) -> Result<(), Error> {
-        let policy = PolicyRows::for_everybody(&[("posts", "list", rule)]);
+        let mut policy = PolicyRows::default();
+        let row = ["anyone", "posts", "list", rule, "allow", ""];
+        policy.add(1, "p", &row.map(str::to_owned));
         let fields = ["id", "owner", "title"].map(|name| Field::new(name, FieldKind::Text));
         let collection = Collection {
             policy: Arc::new(Policy::new(policy)),
