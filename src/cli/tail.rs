@@ -23,8 +23,8 @@ Examples:
   rowcast tail posts --url https://feed.example.com
   rowcast token --superuser ci@example.com | rowcast tail '*' --token -
 
-It sees what the token's owner may see, or what everybody may. Where the connection breaks it comes
-back and goes on where it was.";
+It sees what the token's owner may see, or what everybody may. Where the connection breaks
+it comes back and goes on where it was.";
 
 /// Show what subscriptions receive from a running server, live
 #[derive(Debug, Args)]
