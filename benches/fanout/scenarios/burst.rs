@@ -14,7 +14,7 @@ use crate::target::Target;
 pub(super) async fn burst(bench: &mut Bench<'_>) -> Result<(), Error> {
     let mut ours = bench.rowcast("burst", "").await?;
     let mut baselines = [baseline(Kind::Bare)?, baseline(Kind::Axum)?];
-    let clients = bench.options.size(1000, 200);
+    let clients = bench.options.size(1000, 100);
     let (rows, singles) = bench.options.pick((2000, 500), (500, 100));
     for round in 0..bench.options.rounds() {
         let everybody_of = |target: &Target| everybody(target, clients, bench.options.principals);

@@ -46,7 +46,7 @@ pub(super) async fn owner(bench: &mut Bench<'_>) -> Result<(), Error> {
     let mut target = bench.rowcast("owner", rule).await?;
     let sizes = bench
         .options
-        .sizes(&[100, 1000, 10_000, 100_000], &[100, 2000]);
+        .sizes(&[100, 1000, 10_000, 100_000], &[100, 1000]);
     in_turn(bench, "owner", &mut target, &sizes, one_row, |shape, _| {
         if shape.slots == 1 {
             return vec!["items/*".to_owned()];
@@ -62,7 +62,7 @@ pub(super) async fn owner(bench: &mut Bench<'_>) -> Result<(), Error> {
 /// The clients' own filters on a public collection.
 pub(super) async fn filter(bench: &mut Bench<'_>) -> Result<(), Error> {
     let mut target = bench.rowcast("filter", "").await?;
-    let sizes = bench.options.sizes(&[100, 1000, 10_000], &[100, 2000]);
+    let sizes = bench.options.sizes(&[100, 1000, 10_000], &[100, 1000]);
     in_turn(
         bench,
         "filter",
@@ -85,7 +85,7 @@ pub(super) async fn filter(bench: &mut Bench<'_>) -> Result<(), Error> {
 /// Each stream watches its own record, or several.
 pub(super) async fn record(bench: &mut Bench<'_>) -> Result<(), Error> {
     let mut target = bench.rowcast("record", "").await?;
-    let sizes = bench.options.sizes(&[100, 1000, 10_000], &[100, 2000]);
+    let sizes = bench.options.sizes(&[100, 1000, 10_000], &[100, 1000]);
     let Target::Rowcast(site) = &mut target else {
         return Err("a record's topic is ours".into());
     };

@@ -18,9 +18,7 @@ pub(super) async fn open(bench: &mut Bench<'_>) -> Result<(), Error> {
         baseline(Kind::Axum)?,
     ];
     targets.extend(Peer::of(bench.options)?.map(Target::Peer));
-    let sizes = bench
-        .options
-        .sizes(&[100, 1000, 5000, 15_000], &[100, 1000]);
+    let sizes = bench.options.sizes(&[100, 1000, 5000, 15_000], &[50, 300]);
     in_turn(bench, "open", &mut targets, &sizes).await?;
     let Target::Rowcast(site) = &targets[0] else {
         return Ok(());
@@ -39,7 +37,7 @@ pub(super) async fn constant(bench: &mut Bench<'_>) -> Result<(), Error> {
         bench.rowcast("constant", rule).await?,
         baseline(Kind::Bare)?,
     ];
-    let sizes = bench.options.sizes(&[1000, 5000], &[1000]);
+    let sizes = bench.options.sizes(&[1000, 5000], &[300]);
     in_turn(bench, "constant", &mut targets, &sizes).await
 }
 

@@ -27,7 +27,7 @@ enum Reason {
 
 /// As a browser's `EventSource` does it: one request with the last id.
 pub(super) async fn reconnect(bench: &mut Bench<'_>) -> Result<(), Error> {
-    let clients = bench.options.size(10_000, 500);
+    let clients = bench.options.size(10_000, 300);
     let mut site = bench.site("reconnect", "").await?;
     Queries::log(bench.cluster, &site).await?;
     for reason in [Reason::Cut, Reason::Killed] {

@@ -72,7 +72,7 @@ pub(super) async fn idle(bench: &mut Bench<'_>) -> Result<(), Error> {
 /// What a stream takes that waits, in servers that have done nothing else.
 pub(super) async fn memory(bench: &mut Bench<'_>) -> Result<(), Error> {
     const SETTLED: Duration = Duration::from_secs(2);
-    let clients = bench.options.size(15_000, 1000);
+    let clients = bench.options.size(15_000, 300);
     let targets = [
         bench.rowcast("memory", "").await?,
         baseline(Kind::Bare)?,
