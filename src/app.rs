@@ -18,6 +18,8 @@ use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
 
+pub use crate::http::listen;
+
 /// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
 const FEED_ITEMS: usize = 1024;
 
@@ -94,8 +96,10 @@ impl App {
         let library: Arc<dyn Library> = Arc::new(library);
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
+        let recent = past.clone();
         let (point_keeper, points) = Keeper::new(database.clone(), options.points);
         let hub = hub
+            .with_recent(Arc::new(move |changes| recent.recent(changes)))
             .with_past(Arc::new(move |position| past.since(position)))
             .with_points(points.clone())
             .with_tables(Arc::new(DatabaseTables::new(database.clone())));

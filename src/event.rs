@@ -68,10 +68,45 @@ impl FeedItem {
             Self::Gap(gap) => Some(&gap.collection),
         }
     }
+
+    /// The transaction that did it, if one did and it is known.
+    pub fn transaction(&self) -> Option<Transaction> {
+        match self {
+            Self::Change(event) => event.transaction,
+            Self::Gap(gap) => gap.transaction,
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
+        }
+    }
+
+    /// What has been delivered when this was, if it was written by a transaction and anybody knows.
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Change(event) => event.position.as_ref(),
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => None,
+        }
+    }
+
+    /// The same, where something else is known to have been delivered.
+    #[must_use]
+    pub fn at(mut self, position: Position) -> Self {
+        match &mut self {
+            Self::Change(event) => Arc::make_mut(event).position = Some(position),
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => {}
+        }
+        self
+    }
+
+    /// Whether it is the last of its transaction.
+    pub fn ends_transaction(&self) -> bool {
+        match self {
+            Self::Change(event) => event.ends_transaction,
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => false,
+        }
+    }
 }
 
 /// One committed change to one record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChangeEvent {
     /// The collection as it was understood when the change was decoded.
     pub collection: Arc<Collection>,
@@ -184,6 +219,8 @@ pub struct Gap {
     pub collection: Arc<Collection>,
     /// Why, for logs and counters.
     pub reason: GapReason,
+    /// The transaction whose changes cannot be told, if it is that.
+    pub transaction: Option<Transaction>,
 }
 
 /// Why continuity was lost.

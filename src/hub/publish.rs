@@ -133,7 +133,9 @@ impl Delivery<'_> {
         if let Some(cohort) = self.cohort {
             for (text, members) in cohort.groups(topic) {
                 if let Some((text, group)) = self.registry.group(topic, text) {
-                    let missing = members.iter().filter(|member| member.misses(event));
+                    let missing = members
+                        .iter()
+                        .filter(|member| member.misses(event.transaction));
                     visit(text, group, &mut missing.map(|member| member.key));
                 }
             }
@@ -239,7 +241,9 @@ impl Delivery<'_> {
                 tell(topic, text, &mut group.members.iter().copied());
             }),
             Some(cohort) => cohort.all_groups().for_each(|(topic, text, members)| {
-                tell(topic, text, &mut members.iter().map(|member| member.key));
+                let missing = members.iter();
+                let missing = missing.filter(|member| member.misses(gap.transaction));
+                tell(topic, text, &mut missing.map(|member| member.key));
             }),
         }
     }

@@ -20,6 +20,7 @@ use super::mailbox::{ClientId, Mailbox};
 use super::marks::{Outbox, mark};
 use super::points::Book;
 use super::publish::{Delivery, Pass};
+use super::recall::Recall;
 use super::registry::{Registry, SubscriberKey};
 use super::replay::Replays;
 use super::resume::Beat;
@@ -54,6 +55,7 @@ pub struct Hub {
     pub(super) unfinished: Vec<SubscriberKey>,
     pub(super) history: History,
     pub(super) replays: Replays,
+    pub(super) recall: Recall,
     pub(super) beat: Beat,
     pub(super) book: Book,
     /// Who is told of the past just now; `None` while what happens now is told.
@@ -83,6 +85,7 @@ impl Hub {
         let hub = Self {
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
+            recall: Recall::default(),
             beat: Beat::default(),
             book: Book::default(),
             cohort: None,
@@ -127,6 +130,7 @@ impl Hub {
                 Some(step) = self.snapshots.next() => self.snapshot_step(step, &stop).await,
                 () = self.beat.next(self.registry.has_marked() || self.book.is_used()) => self.beat(),
                 () = self.replays.next_go() => self.replay(&stop).await,
+                item = self.recall.next() => self.recall_step(item),
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
                         return;
@@ -219,6 +223,9 @@ impl Hub {
             );
             self.flush(&mut overrun);
             self.history.note(item);
+            if let FeedItem::Passed(position) = item {
+                self.begin_recall(position);
+            }
             for key in self.registry.follow(item) {
                 self.end_stream(key, "auth_unknown");
             }
