@@ -1,11 +1,13 @@
-//! What must hold on any machine, however slow: nothing lost, nothing out of order, and no cost that grows
-//! with those who receive nothing. Ratios only, and generous ones.
+//! What must hold on any machine, however slow: nothing lost, nothing out of order, no cost that grows
+//! with those who receive nothing, and no statement for each who comes back. Ratios only, and generous ones.
 
 use crate::figures::{Figure, Results};
 use crate::report::ONE_RECEIVER;
 
 /// How many times more a change with one receiver may cost the server than with the fewest subscriptions.
 const GROWTH_MAX: f64 = 3.0;
+/// Statements for each client that comes back within what the server remembers.
+const QUERIES_MAX: f64 = 0.5;
 
 /// What does not hold, a sentence each.
 pub fn complaints(results: &Results) -> Vec<String> {
@@ -22,6 +24,11 @@ pub fn complaints(results: &Results) -> Vec<String> {
         if figure.out_of_order > 0 {
             let count = figure.out_of_order;
             complaints.push(format!("{what}: {count} events were out of order"));
+        }
+        if let Some(queries) = figure.queries
+            && queries as f64 > figure.line.clients as f64 * QUERIES_MAX
+        {
+            complaints.push(format!("{what}: {queries} statements were sent"));
         }
     }
     for scenario in ONE_RECEIVER {

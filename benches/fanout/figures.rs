@@ -44,6 +44,8 @@ pub struct Figure {
     pub latency: Option<[f64; 4]>,
     /// Bytes of the server's memory per stream.
     pub memory_per_client: Option<f64>,
+    /// Statements that the server sent, where they were counted.
+    pub queries: Option<u64>,
     /// Bytes that the clients received.
     pub bytes: u64,
     /// Events that arrived after a later one, or twice.

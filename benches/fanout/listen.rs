@@ -69,6 +69,7 @@ pub async fn measure(site: &Site, round: usize, window: Duration) -> Result<Figu
         client_cpu_micros: 0.0,
         latency,
         memory_per_client: None,
+        queries: None,
         bytes: 0,
         out_of_order: 0,
         missing: u64::from(count) - deliveries,

@@ -96,6 +96,7 @@ impl Before {
             client_cpu_micros: micros(clients_cpu.saturating_sub(self.clients_cpu)),
             latency,
             memory_per_client: None,
+            queries: None,
             bytes,
             out_of_order,
             missing: expected.saturating_sub(received),

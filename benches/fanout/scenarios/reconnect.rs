@@ -107,6 +107,7 @@ async fn come_back(
         client_cpu_micros: harvest.cpu.as_secs_f64() * 1e6,
         latency: None,
         memory_per_client: Some(peak as f64 / clients as f64),
+        queries: Some(queries),
         bytes: harvest.bytes,
         out_of_order: harvest.out_of_order,
         missing: expected.saturating_sub(received),
