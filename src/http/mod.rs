@@ -8,6 +8,7 @@
 mod address;
 mod body;
 mod cors;
+mod direct;
 mod errors;
 mod form;
 mod headers;

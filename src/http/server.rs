@@ -1,5 +1,6 @@
-//! The server: accepts connections, speaks HTTP/1 and HTTP/2 over them, and drains them at the end.
+//! The server: accepts connections, answers over them, and drains them at the end.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::direct::{self, Opening, opening};
 use super::options::{HttpOptions, ServerOptions};
 use super::pulse::Watched;
 use super::stall::Guarded;
@@ -69,13 +72,13 @@ pub async fn serve(
     options: HttpOptions,
     shutdown: Shutdown,
 ) {
-    let server = Server::new(router, options, shutdown.soft.clone());
+    let server = Arc::new(Server::new(router, options, shutdown.soft.clone()));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = shutdown.soft.cancelled() => break,
             (stream, peer, slot) = server.accept(&listener) => {
-                connections.spawn(server.clone().converse(stream, peer, slot));
+                connections.spawn(Arc::clone(&server).converse(stream, peer, slot));
             }
             // Only taken out here, so that the set does not grow with connections long gone.
             Some(_) = connections.join_next() => {}
@@ -85,7 +88,6 @@ pub async fn serve(
     drain(connections, server.options.drain, &shutdown.hard).await;
 }
 
-#[derive(Clone)]
 struct Server {
     router: Router,
     protocol: auto::Builder<Watched>,
@@ -132,16 +134,56 @@ impl Server {
     }
 
     /// Answers what is asked over one connection until it ends.
-    async fn converse(self, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
+    async fn converse(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        _slot: OwnedSemaphorePermit,
+    ) {
         // Events are small and shall leave at once.
         let _ = stream.set_nodelay(true);
         notice_death(&stream);
+        loop {
+            let opening = match self.opening(&mut stream).await {
+                Ok(opening) => opening,
+                Err(error) => return ended_early(&error),
+            };
+            let request = match opening {
+                Opening::Stream(request) => request,
+                // Boxed, so that streams need no room for what only others do.
+                Opening::Other => return Box::pin(self.converse_at_length(stream, peer)).await,
+            };
+            let response = Box::pin(self.respond(request, peer)).await;
+            let mut guarded = Guarded::greeted(stream, self.options.write_stall_max);
+            if let Err(error) = direct::answer(&mut guarded, response).await {
+                return ended_early(&error);
+            }
+            stream = guarded.into_inner();
+        }
+    }
+
+    /// What a connection begins with, or goes on with; an error if it says nothing for too long, or is
+    /// not to begin anything any more.
+    async fn opening(&self, stream: &mut TcpStream) -> io::Result<Opening> {
+        tokio::select! {
+            opening = timeout(self.options.header_read_timeout, opening(stream)) => opening?,
+            () = self.soft.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    async fn respond(&self, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let Ok(response) = self.router.clone().call(request).await;
+        response
+    }
+
+    /// Leaves a connection to hyper, which speaks all of HTTP/1 and HTTP/2.
+    async fn converse_at_length(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let greeting_max = self.options.header_read_timeout;
         let stream = Guarded::new(stream, greeting_max, self.options.write_stall_max);
-        let router = self.router;
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().call(request.map(Body::new))
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
+            let server = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(server.respond(request.map(Body::new), peer).await) }
         });
         let connection = self
             .protocol
@@ -155,9 +197,13 @@ impl Server {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(error = &*error as &dyn Error, "a connection ended early");
+            ended_early(&*error);
         }
     }
+}
+
+fn ended_early(error: &(dyn Error + 'static)) {
+    tracing::debug!(error, "a connection ended early");
 }
 
 fn protocol(options: &HttpOptions) -> auto::Builder<Watched> {
@@ -193,8 +239,8 @@ fn notice_death(stream: &TcpStream) {
 }
 
 /// Whether the error concerns only the connection that was about to be accepted.
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset

@@ -42,14 +42,32 @@ impl Greeting {
 impl<S> Guarded<S> {
     pub(super) fn new(stream: S, greeting_max: Duration, write_stall_max: Duration) -> Self {
         Self {
-            stream,
             greeting: Some(Greeting {
                 deadline: Box::pin(sleep(greeting_max)),
                 heard: 0,
             }),
+            ..Self::greeted(stream, write_stall_max)
+        }
+    }
+
+    /// A stream whose first words were heard.
+    pub(super) fn greeted(stream: S, write_stall_max: Duration) -> Self {
+        Self {
+            stream,
+            greeting: None,
             write_stall_max,
             stalled: None,
         }
+    }
+
+    /// The stream itself.
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream, unguarded.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 
     /// Passes a write's outcome on, unless it has been waiting for too long.

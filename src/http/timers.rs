@@ -50,13 +50,17 @@ impl Timers {
 
     /// An event was given to the stream.
     pub(super) fn delivered(&mut self) {
-        self.idle_at = after(Instant::now(), self.idle);
-        self.beaten();
+        let now = Instant::now();
+        self.idle_at = after(now, self.idle);
+        self.beaten_at(now);
     }
 
     /// A heartbeat was given to the stream.
     pub(super) fn beaten(&mut self) {
-        let now = Instant::now();
+        self.beaten_at(Instant::now());
+    }
+
+    fn beaten_at(&mut self, now: Instant) {
         self.heartbeat_at = self.heartbeat.map(|pause| after(now, pause));
     }
 

@@ -146,6 +146,61 @@ async fn stream_is_chunked_and_carries_exactly_these_headers() {
 }
 
 #[tokio::test]
+async fn connection_whose_stream_has_ended_can_be_asked_for_another_and_for_anything_else() {
+    let running = Running::start(ServerOptions::default()).await;
+    let mut client = running.connect().await;
+    for _ in 0..2 {
+        client.heard.clear();
+        client.say(OPEN).await;
+        client.hear("\n\n\r\n").await;
+        drop(running.edge.hub.joined().expect("a subscriber"));
+        client.hear("\r\n0\r\n\r\n").await;
+    }
+    client.heard.clear();
+    client.say("GET /api/health HTTP/1.1\r\n\r\n").await;
+    client.hear("API is healthy").await;
+    client.heard.clear();
+    client.say(OPEN).await;
+    client.hear("PB_CONNECT").await;
+}
+
+#[tokio::test]
+async fn what_is_said_while_a_stream_runs_waits_for_its_end() {
+    let running = Running::start(ServerOptions::default()).await;
+    let mut client = running.ask(OPEN).await;
+    client.hear("PB_CONNECT").await;
+    client.say("GET /api/health HTTP/1.1\r\n\r\n").await;
+    let subscriber = running.edge.hub.joined().expect("a subscriber");
+    let frame = Frame::event(None, "last", b"{}").expect("a clean name");
+    subscriber.frames.try_send(frame).expect("room");
+    let heard = client.hear("event:last").await;
+    assert!(!heard.contains("API is healthy"), "{heard:?}");
+    drop(subscriber);
+    client.hear("API is healthy").await;
+}
+
+#[tokio::test]
+async fn stream_refused_is_answered_whole_and_the_connection_goes_on() {
+    let running = Running::start(ServerOptions::default()).await;
+    let topic = "x".repeat(2_501);
+    let line = format!("GET /api/realtime?subscriptions={topic} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for headers in ["", "Connection: close\r\n"] {
+        let line = line.replace("Host: x\r\n", &format!("Host: x\r\n{headers}"));
+        let mut client = running.ask(&line).await;
+        let heard = client.hear("}\n").await;
+        assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+        let (head, body) = heard.split_once("\r\n\r\n").expect("a whole head");
+        let length = format!("content-length: {}", body.len());
+        assert!(head.contains(&length), "{heard}");
+        if headers.is_empty() {
+            client.heard.clear();
+            client.say("GET /api/health HTTP/1.1\r\n\r\n").await;
+            client.hear("API is healthy").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn old_http_gets_a_body_that_ends_with_the_connection() {
     let running = Running::start(ServerOptions::default()).await;
     let mut client = running.ask("GET /api/realtime HTTP/1.0\r\n\r\n").await;
