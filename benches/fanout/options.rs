@@ -109,7 +109,7 @@ impl Options {
 
     /// How long each line is measured per round.
     pub fn window(&self) -> Duration {
-        let seconds = self.seconds.unwrap_or(if self.small { 0.5 } else { 3.0 });
+        let seconds = self.seconds.unwrap_or(if self.small { 0.5 } else { 2.0 });
         Duration::from_secs_f64(seconds.clamp(0.1, 600.0))
     }
 
