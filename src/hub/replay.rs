@@ -48,6 +48,8 @@ pub(super) struct Replay {
     pub seen: Position,
     /// The log has confirmed that what it has been told has happened.
     trusted: bool,
+    /// Nothing may be told again.
+    is_exact: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,
@@ -56,10 +58,12 @@ pub(super) struct Replay {
 }
 
 /// What somebody has been told who comes back.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum From {
     /// What this contains.
     Position(Position),
+    /// What this contains, which is known to have happened: the records of that moment. Nothing of it is to be told again.
+    Moment(Position),
     /// Nobody can say.
     Unknown,
 }
@@ -117,8 +121,9 @@ impl Replays {
         subscriptions: &[&Subscription],
         from: From,
     ) {
+        let is_exact = matches!(from, From::Moment(_));
         let (seen, stage) = match from {
-            From::Position(seen) => (seen, Stage::Begin),
+            From::Position(seen) | From::Moment(seen) => (seen, Stage::Begin),
             From::Unknown => (
                 Position::new("".into(), Arc::default()),
                 Stage::Lost("unknown"),
@@ -134,7 +139,8 @@ impl Replays {
             generation: subscriber.generation,
             texts: subscriptions.iter().map(text).collect(),
             seen,
-            trusted: false,
+            trusted: is_exact,
+            is_exact,
             stage,
             moved_at: now,
             read_at: now,
@@ -159,20 +165,9 @@ impl Replays {
     }
 
     /// Under which subscriptions a subscriber is told of the past, and what it has been told.
-    pub(super) fn texts_of(
-        &self,
-        key: SubscriberKey,
-    ) -> impl Iterator<Item = (&Arc<str>, &Position)> {
+    pub(super) fn texts_of(&self, key: SubscriberKey) -> impl Iterator<Item = (&Arc<str>, From)> {
         let own = self.list.iter().filter(move |replay| replay.key == key);
-        own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, &replay.seen)))
-    }
-
-    /// The position from which a subscriber was begun to be told last was read from the database just now.
-    pub(super) fn trust_last(&mut self, key: SubscriberKey) {
-        let last = self.list.last_mut();
-        if let Some(replay) = last.filter(|replay| replay.key == key) {
-            replay.trusted = true;
-        }
+        own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, replay.from())))
     }
 
     /// Whether a subscriber is told of the past.
@@ -295,11 +290,7 @@ impl Replays {
             match &go.then {
                 Then::Memory(next) => replay.stage = Stage::Memory(*next),
                 Then::Log => {}
-                Then::Reached(position) => {
-                    replay.seen = position.clone();
-                    replay.trusted = true;
-                    replay.stage = Stage::Begin;
-                }
+                Then::Reached(position) => replay.reach(position),
                 Then::Lost(why) => replay.stage = Stage::Lost(why),
             }
         }
@@ -399,6 +390,26 @@ impl Replay {
             && position.includes(&self.seen)
         {
             self.seen = position.clone();
+        }
+    }
+
+    /// Takes in how far the log was told; after a crash of Postgres that may be less than what was told before it.
+    fn reach(&mut self, position: &Position) {
+        let believes_less =
+            position.epoch() != self.seen.epoch() && position.floor() != self.seen.floor();
+        self.seen = position.clone();
+        self.trusted = true;
+        self.stage = match believes_less && self.is_exact {
+            true => Stage::Lost("crash"),
+            false => Stage::Begin,
+        };
+    }
+
+    fn from(&self) -> From {
+        let seen = self.seen.clone();
+        match self.is_exact {
+            true => From::Moment(seen),
+            false => From::Position(seen),
         }
     }
 

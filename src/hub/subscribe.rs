@@ -19,7 +19,7 @@ use crate::topic::Subscription;
 type Found = Result<HashMap<PointKey, Position>, FindError>;
 /// Under which subscriptions a subscriber was told things until now, and from where, if not what
 /// happens now.
-type Before = HashMap<Arc<str>, Option<Position>>;
+type Before = HashMap<Arc<str>, Option<From>>;
 
 impl Hub {
     pub(super) fn set_topics(
@@ -82,7 +82,7 @@ impl Hub {
             .map(|subscription| (Arc::clone(subscription.text()), None))
             .collect();
         for (text, seen) in self.replays.texts_of(key) {
-            before.insert(Arc::clone(text), Some(seen.clone()));
+            before.insert(Arc::clone(text), Some(seen));
         }
         before
     }
@@ -116,8 +116,7 @@ impl Hub {
         let mut from: HashMap<From, Vec<Arc<str>>> = HashMap::new();
         for (text, seen) in before {
             if let Some(seen) = seen {
-                let place = From::Position(seen.clone());
-                from.entry(place).or_default().push(Arc::clone(text));
+                from.entry(seen.clone()).or_default().push(Arc::clone(text));
             }
         }
         for (text, point) in &keys {
