@@ -50,8 +50,8 @@ pub struct Segment {
     /// The id with which it came back.
     pub came_with: Option<String>,
     pub heard: Vec<Heard>,
-    /// Whether it reached the phase's mark.
-    pub is_whole: bool,
+    /// The phase whose mark it reached last; who comes back hears the marks of those it was away for, too.
+    pub closed: i64,
 }
 
 /// What a client knows at the end of a phase.
@@ -185,7 +185,7 @@ impl Subscriber {
             match self.segments.last_mut() {
                 Some(last) if !segment.begins => {
                     last.heard.extend(segment.heard);
-                    last.is_whole |= segment.is_whole;
+                    last.closed = last.closed.max(segment.closed);
                 }
                 _ => self.segments.push(segment),
             }

@@ -27,6 +27,7 @@ pub type Answer = HashMap<Identity, Expected>;
 
 /// The changes of one phase, and of those before, as the ledger has them.
 pub struct Phase<'a> {
+    pub number: i64,
     pub ledger: &'a Client,
     pub collections: &'a [Collection],
     pub policy: &'a Policy,

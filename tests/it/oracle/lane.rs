@@ -55,7 +55,7 @@ impl<'p> Lane<'p, '_> {
             let is_whole = match self.is_alone {
                 // No mark waits for it. Once there is nothing to wait for, the last stream has told all.
                 true => is_last && self.subscriber.away.is_none(),
-                false => segment.is_whole,
+                false => segment.closed == self.phase.number,
             };
             self.segment(segment, is_whole, &excuses);
         }
@@ -144,7 +144,8 @@ impl<'p> Lane<'p, '_> {
         let mut all = Vec::new();
         for (name, heard) in by_name {
             let (places, heard): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
-            let told = self.known[name].recognise(&heard, is_whole, !segment.begins);
+            let precedes = |one, other| self.phase.precedes(one, other);
+            let told = self.known[name].recognise(&heard, is_whole, !segment.begins, precedes);
             all.extend(places.into_iter().zip(told));
         }
         all.sort_by_key(|(at, _)| *at);

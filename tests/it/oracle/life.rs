@@ -236,7 +236,7 @@ impl Life {
             let phase = heard.record["phase"].as_i64().unwrap_or_default();
             if heard.name == "mark/*" && heard.action == "create" && phase > self.phase {
                 self.phase = phase;
-                self.note(|notes| notes.last_mut().expect("one per stream").is_whole = true);
+                self.note(|notes| notes.last_mut().expect("one per stream").closed = phase);
                 let _ = self.closing.send(phase);
             }
             return;
