@@ -48,8 +48,8 @@ pub(super) struct Replay {
     pub seen: Position,
     /// The log has confirmed that what it has been told has happened.
     trusted: bool,
-    /// Nothing may be told again.
-    is_exact: bool,
+    /// Nothing may be told again: it is what follows a snapshot.
+    pub is_exact: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,

@@ -54,6 +54,7 @@ mod schema_migrate;
 mod schema_relations;
 mod snapshot;
 mod snapshot_crashes;
+mod snapshot_resume;
 mod statements;
 mod tail;
 mod terminated;

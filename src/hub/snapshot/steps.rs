@@ -328,9 +328,10 @@ impl Hub {
         from: Option<Position>,
     ) {
         match from {
-            Some(from) => self.begin_replay(key, From::Moment(from), |one| {
-                one.text() == subscription.text()
-            }),
+            Some(from) => {
+                let text = subscription.text();
+                self.begin_replay(key, From::Moment(from), |one| one.text() == text);
+            }
             None => self
                 .registry
                 .make_live(key, subscription.topic(), subscription.text()),
