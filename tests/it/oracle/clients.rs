@@ -25,6 +25,8 @@ pub struct Heard {
     pub record: Value,
     /// Of the marker that ends a snapshot: how many records it has.
     pub count: Option<usize>,
+    /// Of a `resync` in place of a snapshot: why.
+    pub reason: Option<String>,
     /// Of a `resync`: the database's snapshot afterwards. What it does not contain must come.
     pub as_of: Option<String>,
 }

@@ -227,6 +227,7 @@ impl Life {
             count: data["count"]
                 .as_u64()
                 .map(|count| usize::try_from(count).unwrap()),
+            reason: data["reason"].as_str().map(str::to_owned),
             as_of: None,
         };
         if heard.action == "resync" {
