@@ -102,7 +102,8 @@ impl State {
                 self.asked.push(request);
                 let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }
-            Command::Confirm { .. } => {}
+            // What is dropped here is answered like by a hub that has stopped.
+            Command::Confirm { .. } | Command::Roster(_) => {}
         }
     }
 

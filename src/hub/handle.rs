@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::Mailbox;
 use super::points::keys_of;
+use super::roster::{self, HubStopped};
 use super::strict::Strict;
 use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
@@ -111,6 +112,8 @@ pub(super) enum Command {
         claimed: Principal,
         proof: Proof,
     },
+    /// Of those who manage the feed.
+    Roster(roster::Request),
 }
 
 impl HubHandle {
@@ -127,6 +130,17 @@ impl HubHandle {
     pub fn with_points(mut self, points: Points) -> Self {
         self.points = Some(points);
         self
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, HubStopped> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_| HubStopped)?;
+        answer.await.map_err(|_| HubStopped)
     }
 
     /// Opens a mailbox for a new subscriber without subscriptions. PB_CONNECT is for the caller to

@@ -7,6 +7,7 @@
 
 mod access;
 mod cohort;
+mod direct;
 mod encoded;
 mod expand;
 mod extent;
@@ -30,6 +31,7 @@ mod registry;
 mod replay;
 mod resume;
 mod resync;
+mod roster;
 mod snapshot;
 mod strict;
 mod subscribe;
@@ -38,10 +40,12 @@ mod task;
 mod unfit;
 mod verdict;
 
+pub use direct::{DirectError, DirectMessage, UnfitMessage};
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
 pub use replay::Past;
+pub use roster::{HubStopped, RosterPage, SubscriberInfo, Which};
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};
 

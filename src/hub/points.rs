@@ -115,6 +115,11 @@ impl Progress {
         &self.sent
     }
 
+    /// How many frames were taken out of the mailbox.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Takes in how far the feed has come; returns how far the subscriber has come for certain, if
     /// that is news.
     fn sample(&mut self, position: Option<&Position>, now: Instant) -> Option<Position> {

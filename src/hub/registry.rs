@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use indexmap::IndexSet;
 use slab::Slab;
@@ -29,6 +30,8 @@ pub(super) type SubscriberKey = usize;
 pub(super) struct Subscriber {
     pub id: ClientId,
     pub address: IpAddr,
+    /// When its stream was opened.
+    pub since: SystemTime,
     /// Invariant: the roles of `principal`.
     pub member: Member,
     /// Invariant: the values of `principal` as rules see them; nothing of guests.
@@ -100,6 +103,11 @@ impl Registry {
         self.subscribers.len()
     }
 
+    /// All places are below this one; some are empty.
+    pub(super) fn places(&self) -> SubscriberKey {
+        self.subscribers.capacity()
+    }
+
     /// Connected subscribers from one address.
     pub(super) fn subscribers_from(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).copied().unwrap_or(0)
@@ -121,6 +129,7 @@ impl Registry {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
             address,
+            since: SystemTime::now(),
             principal: Principal::Guest,
             deadline: None,
             member: member_of(&Principal::Guest),

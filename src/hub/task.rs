@@ -155,6 +155,7 @@ impl Hub {
                 self.registry
                     .confirm(&client_id, &claimed, proof, &self.options);
             }
+            Command::Roster(request) => self.answer(request),
         }
         self.count();
     }
@@ -191,7 +192,7 @@ impl Hub {
         }
     }
 
-    fn end_stream(&mut self, key: SubscriberKey, reason: &'static str) {
+    pub(super) fn end_stream(&mut self, key: SubscriberKey, reason: &'static str) {
         let Some(subscriber) = self.registry.get(key) else {
             return;
         };
