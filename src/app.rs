@@ -16,7 +16,7 @@ use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
 use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{HealthMonitor, Metrics, health};
+use crate::telemetry::{HealthMonitor, LogControl, Metrics, health};
 
 /// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
 const FEED_ITEMS: usize = 1024;
@@ -36,6 +36,8 @@ pub struct AppOptions {
     pub http: HttpOptions,
     /// Whose tokens are believed beside our own.
     pub foreign_tokens: Option<ForeignTokens>,
+    /// What superusers may change the log by.
+    pub log: Option<LogControl>,
 }
 
 impl AppOptions {
@@ -48,6 +50,7 @@ impl AppOptions {
             points: PointsOptions::default(),
             http: HttpOptions::default(),
             foreign_tokens: None,
+            log: None,
         }
     }
 }
@@ -129,6 +132,7 @@ impl App {
                 authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,
+                log: options.log,
             },
             http: options.http,
         })

@@ -1,6 +1,7 @@
 //! What operators see: logs, metrics, and whether the river flows.
 
 mod json_lines;
+mod log_control;
 mod logging;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use log_control::{LogControl, LogState};
 pub use logging::{LogFilter, LogFormat, LogOptionError, LogOptions, init_logging};
 
 /// Every counter and gauge of the process; cloning shares them.

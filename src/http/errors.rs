@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::auth::LoginError;
-use crate::hub::{JoinError, SetTopicsError, Unfit, Unfitting};
+use crate::hub::{DirectError, JoinError, SetTopicsError, Unfit, Unfitting};
 
 /// Seconds after which a client that was turned away for lack of room may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -69,6 +69,15 @@ impl Violation {
         Self {
             code: "validation_in_invalid",
             message: "Must be a valid value.".into(),
+            params: None,
+        }
+    }
+
+    /// A value that is not what it must be, as the message says.
+    pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: "validation_invalid_value",
+            message: message.into(),
             params: None,
         }
     }
@@ -146,6 +155,55 @@ impl ApiError {
         }
     }
 
+    /// 400 for a body that is not what it must be.
+    pub(super) fn unreadable(problem: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            format!("The request body {problem}."),
+        )
+    }
+
+    /// 400 for a name in the query that means nothing.
+    pub(super) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let name: String = name.chars().take(50).collect();
+        let known = known.join(", ");
+        let message = format!("The query has no parameter {name:?}; there are {known}.");
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401: only superusers may ask this, and nobody was proved to ask.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "The request requires valid record authorization token.",
+        )
+    }
+
+    /// 403: only superusers may ask this.
+    pub(super) fn not_for_records() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "The authorized record is not allowed to perform this action.",
+        )
+    }
+
+    /// 404: no stream has this client id.
+    pub(super) fn unknown_client() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
+    }
+
+    /// Why a message was not sent to one stream.
+    pub(super) fn of_direct(error: DirectError) -> Self {
+        match error {
+            DirectError::UnknownClient => Self::unknown_client(),
+            DirectError::TooSlow => Self::new(
+                StatusCode::NOT_FOUND,
+                "The client reads too slowly and was let go.",
+            ),
+            DirectError::Stopped => Self::stopping(),
+        }
+    }
+
     /// 429 for whoever asks too often.
     pub(super) fn too_many_requests() -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests.").retry_later()
@@ -209,9 +267,7 @@ impl ApiError {
                 let items = FieldError::Items(items.collect());
                 Self::invalid(Invalid::from([("subscriptions", items)]))
             }
-            SetTopicsError::UnknownClient => {
-                Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
-            }
+            SetTopicsError::UnknownClient => Self::unknown_client(),
             SetTopicsError::ForeignAddress => {
                 Self::new(StatusCode::BAD_REQUEST, "Invalid realtime client.")
             }
@@ -223,7 +279,7 @@ impl ApiError {
         }
     }
 
-    fn stopping() -> Self {
+    pub(super) fn stopping() -> Self {
         Self::unavailable("The server is stopping. Try again later.")
     }
 }
@@ -261,10 +317,7 @@ impl From<LoginError> for ApiError {
                 StatusCode::FORBIDDEN,
                 "The request doesn't satisfy the collection requirements to authenticate.",
             ),
-            LoginError::NoToken => new(
-                StatusCode::UNAUTHORIZED,
-                "The request requires valid record authorization token.",
-            ),
+            LoginError::NoToken => Self::unauthorized(),
             LoginError::OtherCollection(name) => Self::new(
                 StatusCode::FORBIDDEN,
                 format!("The request requires auth record from {name} collection."),

@@ -7,14 +7,18 @@
 
 mod address;
 mod body;
+mod clients;
 mod cors;
 mod errors;
 mod form;
 mod headers;
 mod health;
+mod json_body;
+mod log;
 mod login;
 mod login_form;
 mod login_limit;
+mod openapi;
 mod options;
 mod page;
 mod panics;
@@ -26,6 +30,7 @@ mod server;
 mod stall;
 mod stream;
 mod subscribe;
+mod superuser;
 mod timers;
 
 #[cfg(test)]
@@ -76,6 +81,9 @@ fn endpoints() -> Router<Room> {
             "/api/collections/{collection}/auth-methods",
             any(not_found).get(login::methods),
         )
+        .merge(clients::routes())
+        .merge(log::routes())
+        .merge(openapi::routes())
         .merge(page::routes())
         .method_not_allowed_fallback(not_found)
         .fallback(not_found)

@@ -8,7 +8,7 @@ use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
 use crate::auth::{Authenticate, Login};
 use crate::hub::HubHandle;
-use crate::telemetry::{HealthMonitor, Metrics};
+use crate::telemetry::{HealthMonitor, LogControl, Metrics};
 
 /// What the HTTP side asks of other rooms.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Neighbours {
     pub health: HealthMonitor,
     /// Where to count.
     pub metrics: Metrics,
+    /// What may change which events are logged; `None` where logging is the application's own.
+    pub log: Option<LogControl>,
 }
 
 /// The state of the router; cheap to clone.

@@ -18,6 +18,7 @@ mod capture_kinds;
 mod capture_partitions;
 mod capture_types;
 mod cli;
+mod clients;
 mod crashes;
 mod db;
 mod demo;

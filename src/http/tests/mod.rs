@@ -60,6 +60,7 @@ impl Edge {
             login: Login::of_nobody(),
             health: monitor,
             metrics: metrics.clone(),
+            log: None,
         };
         Self {
             hub,
