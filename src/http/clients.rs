@@ -78,10 +78,15 @@ struct Named {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DisconnectForm {
+    #[serde(default, deserialize_with = "json_body::given")]
     guests: Option<bool>,
+    #[serde(default, deserialize_with = "json_body::given")]
     collection: Option<String>,
+    #[serde(default, deserialize_with = "json_body::given")]
     record: Option<String>,
+    #[serde(default, deserialize_with = "json_body::given")]
     address: Option<IpAddr>,
+    #[serde(default, deserialize_with = "json_body::given")]
     topic: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! JSON bodies of those endpoints that are ours: read strictly, with errors that name the mistake.
 
 use axum::extract::Request;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use tokio::time::timeout;
 
 use super::body::{self, Refusals, Sent};
@@ -35,4 +35,16 @@ pub(super) async fn read<T: DeserializeOwned>(
         return Err(ApiError::unreadable("must be a JSON object"));
     }
     serde_json::from_slice(&bytes).map_err(|error| ApiError::unreadable(&error.to_string()))
+}
+
+/// Reads a member that may be left out and, if it is there, is a value: `null` is none.
+///
+/// # Errors
+/// If it is another kind of value.
+pub(super) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }

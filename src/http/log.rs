@@ -36,7 +36,7 @@ struct Shown {
 #[serde(deny_unknown_fields)]
 struct ChangeForm {
     filter: String,
-    #[serde(rename = "for")]
+    #[serde(rename = "for", default, deserialize_with = "json_body::given")]
     lasting: Option<String>,
 }
 

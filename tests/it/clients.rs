@@ -237,8 +237,14 @@ async fn a_message_reaches_one_stream_and_those_who_are_disconnected_end_cleanly
         assert!(answer.to_string().contains(field), "{body}: {answer}");
     }
     let some = format!("{CLIENTS}/disconnect");
-    let (status, _) = site.ask(Method::POST, &some, Some(json!({}))).await;
-    assert_eq!(status, 400, "nobody is disconnected by omission");
+    for slip in [
+        json!({}),
+        json!({ "record": "x", "topic": null }),
+        json!({ "recrod": "anna" }),
+    ] {
+        let (status, _) = site.ask(Method::POST, &some, Some(slip)).await;
+        assert_eq!(status, 400, "nobody is disconnected by a slip");
+    }
     let whose = json!({ "collection": "members", "record": "anna" });
     let (status, answer) = site.ask(Method::POST, &some, Some(whose)).await;
     assert_eq!(
