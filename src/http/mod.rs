@@ -12,6 +12,7 @@ mod errors;
 mod form;
 mod headers;
 mod health;
+mod json;
 mod login;
 mod login_form;
 mod login_limit;
@@ -22,8 +23,10 @@ mod paths;
 mod plain;
 mod pulse;
 mod room;
+mod send;
 mod server;
 mod stall;
+mod store;
 mod stream;
 mod subscribe;
 mod timers;
@@ -61,6 +64,15 @@ pub fn router(neighbours: Neighbours, options: HttpOptions) -> Router {
 fn endpoints() -> Router<Room> {
     Router::new()
         .route("/api/realtime", realtime())
+        .route("/api/realtime/send", any(not_found).post(send::send))
+        .route(
+            "/api/realtime/store",
+            any(not_found).post(store::change_own),
+        )
+        .route(
+            "/api/realtime/clients/{id}/store",
+            any(not_found).get(store::show).patch(store::change),
+        )
         .route("/api/health", any(not_found).get(health::live))
         .route("/api/ready", any(not_found).get(health::ready))
         .route("/metrics", any(not_found).get(health::metrics))

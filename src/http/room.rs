@@ -8,6 +8,7 @@ use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
 use crate::auth::{Authenticate, Login};
 use crate::hub::HubHandle;
+use crate::messages::Messenger;
 use crate::telemetry::{HealthMonitor, Metrics};
 
 /// What the HTTP side asks of other rooms.
@@ -23,6 +24,8 @@ pub struct Neighbours {
     pub health: HealthMonitor,
     /// Where to count.
     pub metrics: Metrics,
+    /// The way of messages into the log.
+    pub messenger: Messenger,
 }
 
 /// The state of the router; cheap to clone.

@@ -2,16 +2,22 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::clients::{SendNowError, StoreOwner};
 use super::mailbox::Mailbox;
 use super::points::keys_of;
+use super::store::{StoreChange, StoreError};
 use super::strict::Strict;
 use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
+use crate::catalog::Catalog;
 use crate::event::Position;
+use crate::frame::Frame;
 use crate::points::{FindError, PointKey, Points};
 use crate::topic::Subscription;
 
@@ -23,6 +29,8 @@ pub struct HubHandle {
     strict: Option<Strict>,
     /// Where subscriptions with keys were.
     points: Option<Points>,
+    /// The newest catalog; `None` before the first.
+    catalogs: watch::Receiver<Option<Arc<Catalog>>>,
 }
 
 /// A subscriber's complete new list of subscriptions, and who asks for it.
@@ -111,15 +119,72 @@ pub(super) enum Command {
         claimed: Principal,
         proof: Proof,
     },
+    SendNow {
+        client_id: String,
+        frame: Frame,
+        reply: oneshot::Sender<Result<(), SendNowError>>,
+    },
+    ChangeStore {
+        client_id: String,
+        change: StoreChange,
+        /// `None` if nobody has to be asked.
+        owner: Option<StoreOwner>,
+        reply: oneshot::Sender<Result<Map<String, Value>, StoreError>>,
+    },
 }
 
 impl HubHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, strict: Option<Strict>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        strict: Option<Strict>,
+        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    ) -> Self {
         Self {
             commands,
             strict,
             points: None,
+            catalogs,
         }
+    }
+
+    pub(super) fn newest_catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalogs.borrow().clone()
+    }
+
+    pub(super) async fn ask_to_send(
+        &self,
+        client_id: String,
+        frame: Frame,
+    ) -> Result<(), SendNowError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::SendNow {
+            client_id,
+            frame,
+            reply,
+        };
+        if self.commands.send(command).await.is_err() {
+            return Err(SendNowError::Stopped);
+        }
+        answer.await.unwrap_or(Err(SendNowError::Stopped))
+    }
+
+    pub(super) async fn ask_to_change(
+        &self,
+        client_id: String,
+        change: StoreChange,
+        owner: Option<StoreOwner>,
+    ) -> Result<Map<String, Value>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::ChangeStore {
+            client_id,
+            change,
+            owner,
+            reply,
+        };
+        if self.commands.send(command).await.is_err() {
+            return Err(StoreError::Stopped);
+        }
+        answer.await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Lets subscriptions with keys go on where these say.

@@ -6,6 +6,7 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
+mod clients;
 mod cohort;
 mod encoded;
 mod expand;
@@ -23,6 +24,7 @@ mod login_judge;
 mod lookups;
 mod mailbox;
 mod marks;
+mod messages;
 mod points;
 mod principals;
 mod publish;
@@ -31,6 +33,7 @@ mod replay;
 mod resume;
 mod resync;
 mod snapshot;
+mod store;
 mod strict;
 mod subscribe;
 mod tally;
@@ -38,10 +41,12 @@ mod task;
 mod unfit;
 mod verdict;
 
+pub use clients::{SendNowError, StoreOwner};
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
 pub use replay::Past;
+pub use store::{BadKey, StoreChange, StoreError};
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};
 

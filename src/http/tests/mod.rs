@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use super::{HttpOptions, Neighbours, router};
 use crate::auth::{Authenticate, Login, Principal, Proof};
 use crate::hub::fake::FakeHub;
+use crate::messages::Messenger;
 use crate::telemetry::{HealthReporter, Metrics, health};
 
 const NOT_FOUND: &str =
@@ -60,6 +61,7 @@ impl Edge {
             login: Login::of_nobody(),
             health: monitor,
             metrics: metrics.clone(),
+            messenger: Messenger::of_nobody(),
         };
         Self {
             hub,
