@@ -13,6 +13,7 @@ use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
+use crate::messages::Messenger;
 use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
@@ -114,6 +115,7 @@ impl App {
         let foreign = options.foreign_tokens.as_ref();
         let keeper = foreign.and_then(|foreign| foreign.keeper(metrics.clone()));
         let authenticator = Authenticator::new(database.clone());
+        let messenger = Messenger::new(database.clone());
         let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
@@ -133,6 +135,7 @@ impl App {
                 health: monitor,
                 metrics,
                 log: options.log,
+                messenger,
             },
             http: options.http,
         })
@@ -146,6 +149,11 @@ impl App {
     /// The way into the hub.
     pub fn hub(&self) -> &HubHandle {
         &self.neighbours.hub
+    }
+
+    /// The way into the log for messages of the application's own.
+    pub fn messenger(&self) -> &Messenger {
+        &self.neighbours.messenger
     }
 
     /// How the feed is doing.

@@ -28,6 +28,7 @@
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
+//! | [`messages`] | how the application's own messages come into the log |
 //! | [`points`] | where clients that name themselves by a key go on |
 //! | [`http`] | SSE out, and the endpoints around it |
 //! | [`follow`] | a client of a running server, for `rowcast tail` |
@@ -57,6 +58,7 @@ pub mod frame;
 pub mod capture;
 pub mod http;
 pub mod hub;
+pub mod messages;
 pub mod points;
 
 pub mod follow;

@@ -26,6 +26,8 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// Changes read from the log.
     pub changes: Counter,
+    /// Custom messages read from the log.
+    pub messages: Counter,
     /// Gaps reported, by reason.
     pub gaps: Family<ReasonLabel, Counter>,
     /// Reads of the log.
@@ -95,6 +97,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Arc::default(),
             changes: Counter::default(),
+            messages: Counter::default(),
             gaps: Family::default(),
             log_reads: Counter::default(),
             rings: Counter::default(),
@@ -121,6 +124,11 @@ impl Metrics {
         };
         let m = &metrics;
         registry.register("changes", "Changes read from the log", m.changes.clone());
+        registry.register(
+            "messages",
+            "Custom messages read from the log",
+            m.messages.clone(),
+        );
         registry.register("gaps", "Gaps reported to subscribers", m.gaps.clone());
         registry.register("log_reads", "Reads of the change log", m.log_reads.clone());
         registry.register("rings", "Notifications heard", m.rings.clone());

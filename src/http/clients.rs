@@ -8,22 +8,26 @@ use axum::extract::{RawQuery, Request, State};
 use axum::routing::any;
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::body::pairs_of;
 use super::errors::{ApiError, FieldError, Invalid, JsonLine, Violation};
+use super::json_form::JsonForm;
+use super::not_found;
 use super::paths::PathText;
 use super::room::Room;
 use super::superuser::Superuser;
-use super::{json_body, not_found};
 use crate::auth::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
 use crate::hub::{DirectMessage, SubscriberInfo, UnfitMessage, Which};
 
 const PER_PAGE: usize = 30;
 const PER_PAGE_MAX: usize = 1_000;
 const PAGE_MAX: usize = 1_000_000_000;
+
+/// Whose streams are meant.
+const WHICH: [&str; 5] = ["guests", "collection", "record", "address", "topic"];
+const NO_ADDRESS: &str = "Must be an IPv4 or IPv6 address.";
 
 pub(super) fn routes() -> Router<Room> {
     Router::new()
@@ -74,32 +78,9 @@ struct Named {
     id: String,
 }
 
-/// Whose streams are to end.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DisconnectForm {
-    #[serde(default, deserialize_with = "json_body::given")]
-    guests: Option<bool>,
-    #[serde(default, deserialize_with = "json_body::given")]
-    collection: Option<String>,
-    #[serde(default, deserialize_with = "json_body::given")]
-    record: Option<String>,
-    #[serde(default, deserialize_with = "json_body::given")]
-    address: Option<IpAddr>,
-    #[serde(default, deserialize_with = "json_body::given")]
-    topic: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Disconnected {
     disconnected: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SendForm {
-    topic: String,
-    data: Box<RawValue>,
 }
 
 /// `GET /api/realtime/clients`.
@@ -161,14 +142,16 @@ async fn disconnect_some(
     State(room): State<Room>,
     request: Request,
 ) -> Result<JsonLine<Disconnected>, ApiError> {
-    let form: DisconnectForm = json_body::read(&room, request).await?;
+    let mut form = JsonForm::read(&room, request, &WHICH).await?;
+    let address = form.member::<IpAddr>("address", NO_ADDRESS);
     let which = Which {
-        guests: form.guests,
-        collection: form.collection,
-        record: form.record,
-        address: form.address.map(|address| address.to_canonical()),
-        topic: form.topic,
+        guests: form.flag("guests"),
+        collection: form.text("collection"),
+        record: form.text("record"),
+        address: address.map(|address| address.to_canonical()),
+        topic: form.text("topic"),
     };
+    form.end()?;
     if which.is_everybody() {
         return Err(ApiError::unreadable(
             "must say whose streams end: guests, collection, record, address or topic",
@@ -187,8 +170,14 @@ async fn send(
     PathText(id): PathText,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let form: SendForm = json_body::read(&room, request).await?;
-    let message = DirectMessage::new(&form.topic, &form.data).map_err(unfit)?;
+    let mut form = JsonForm::read(&room, request, &["topic", "data"]).await?;
+    let topic = form.required_text("topic");
+    let data = form.raw("data");
+    if data.is_none() {
+        form.violated("data", Violation::required());
+    }
+    form.end()?;
+    let message = DirectMessage::new(&topic, &data.unwrap_or_default()).map_err(unfit)?;
     let sent = in_time(&room, room.neighbours.hub.send_to(&id, message)).await?;
     sent.map_err(ApiError::of_direct)?;
     Ok(StatusCode::NO_CONTENT)
@@ -299,7 +288,7 @@ fn switch(given: &Given, name: &'static str, invalid: &mut Invalid) -> Option<bo
 fn address(given: &Given, invalid: &mut Invalid) -> Option<IpAddr> {
     let address: Option<IpAddr> = given.get("address")?.parse().ok();
     if address.is_none() {
-        let violation = Violation::invalid("Must be an IPv4 or IPv6 address.");
+        let violation = Violation::invalid(NO_ADDRESS);
         invalid.insert("address", FieldError::Value(violation));
     }
     Some(address?.to_canonical())

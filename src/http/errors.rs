@@ -8,7 +8,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::auth::LoginError;
-use crate::hub::{DirectError, JoinError, SetTopicsError, Unfit, Unfitting};
+use crate::hub::{DirectError, JoinError, SetTopicsError, StoreError, Unfit, Unfitting};
+use crate::messages::SendError;
 
 /// Seconds after which a client that was turned away for lack of room may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -121,6 +122,19 @@ impl ApiError {
     /// 400 without details: a body that cannot be read.
     pub(super) fn bad_request() -> Self {
         Self::new(StatusCode::BAD_REQUEST, Self::GENERIC)
+    }
+
+    /// 401 for guests where only others may.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "The request requires valid record authorization token.",
+        )
+    }
+
+    /// 403 for those who may not.
+    pub(super) fn forbidden(why: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, why)
     }
 
     /// 400 that names the fields.
@@ -292,6 +306,61 @@ impl From<JoinError> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests.").retry_later()
             }
             JoinError::Stopped => Self::stopping(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownClient => Self::of_topics(SetTopicsError::UnknownClient, &[]),
+            StoreError::ForeignAddress => Self::of_topics(SetTopicsError::ForeignAddress, &[]),
+            StoreError::OtherPrincipal => Self::of_topics(SetTopicsError::OtherPrincipal, &[]),
+            StoreError::Stopped => Self::stopping(),
+            error @ StoreError::TooMuch => {
+                let violation = Violation::invalid(format!("Too much: {error}."));
+                Self::invalid(Invalid::from([("values", FieldError::Value(violation))]))
+            }
+            StoreError::Keys(keys) => {
+                let items = keys
+                    .into_iter()
+                    .map(|(key, why)| (key, Violation::invalid(why.to_string())));
+                let items = FieldError::Items(items.collect());
+                Self::invalid(Invalid::from([("values", items)]))
+            }
+        }
+    }
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        let of = |field, why: String| {
+            let violation = FieldError::Value(Violation::invalid(why));
+            Self::invalid(Invalid::from([(field, violation)]))
+        };
+        match error {
+            SendError::Invalid {
+                argument,
+                problem,
+                remedy,
+            } => {
+                let field = match &*argument {
+                    "topic" => "topic",
+                    "to_client" => "clientId",
+                    "to_principal" => "principal",
+                    "filter" => "filter",
+                    _ => "data",
+                };
+                of(field, format!("{problem}. {remedy}").trim_end().to_owned())
+            }
+            SendError::Filter(error) => of("filter", error.to_string()),
+            error @ (SendError::Pool(_) | SendError::Query(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a message could not be sent"
+                );
+                Self::unavailable("The message could not be sent. Try again later.")
+            }
         }
     }
 }

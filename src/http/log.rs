@@ -5,13 +5,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::any;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::clients::date;
-use super::errors::{ApiError, FieldError, Invalid, JsonLine, Violation};
+use super::errors::{ApiError, JsonLine, Violation};
+use super::json_form::JsonForm;
+use super::not_found;
 use super::room::Room;
 use super::superuser::Superuser;
-use super::{json_body, not_found};
 use crate::telemetry::{LogControl, LogFilter};
 
 const LASTING: Duration = Duration::from_secs(10 * 60);
@@ -32,14 +33,6 @@ struct Shown {
     until: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChangeForm {
-    filter: String,
-    #[serde(rename = "for", default, deserialize_with = "json_body::given")]
-    lasting: Option<String>,
-}
-
 /// `GET /api/realtime/log`.
 async fn show(_: Superuser, State(room): State<Room>) -> Result<JsonLine<Shown>, ApiError> {
     Ok(shown(control(&room)?))
@@ -52,32 +45,35 @@ async fn change(
     request: Request,
 ) -> Result<JsonLine<Shown>, ApiError> {
     let control = control(&room)?;
-    let form: ChangeForm = json_body::read(&room, request).await?;
-    let mut invalid = Invalid::new();
-    let mut fault = |field, violation| invalid.insert(field, FieldError::Value(violation));
-    let filter = match form.filter.parse::<LogFilter>() {
-        _ if form.filter.len() > FILTER_BYTES_MAX => {
-            fault("filter", Violation::length_too_long(FILTER_BYTES_MAX));
+    let mut form = JsonForm::read(&room, request, &["filter", "for"]).await?;
+    let filter = form.required_text("filter");
+    let lasting = form.text("for");
+    let filter = match filter.parse::<LogFilter>() {
+        _ if filter.len() > FILTER_BYTES_MAX => {
+            form.violated("filter", Violation::length_too_long(FILTER_BYTES_MAX));
             None
         }
+        _ if filter.is_empty() => None,
         Ok(filter) => Some(filter),
         Err(error) => {
-            fault("filter", Violation::invalid(error.to_string()));
+            form.refuse("filter", error.to_string());
             None
         }
     };
-    let lasting = match form.lasting.as_deref().map(humantime::parse_duration) {
+    let lasting = match lasting.as_deref().map(humantime::parse_duration) {
         None => LASTING,
         Some(Ok(lasting)) if (Duration::from_secs(1)..=LASTING_MAX).contains(&lasting) => lasting,
         Some(_) => {
-            let problem = "Must be a span of time from 1s to 1day, such as 10m.";
-            fault("for", Violation::invalid(problem));
+            form.refuse(
+                "for",
+                "Must be a span of time from 1s to 1day, such as 10m.",
+            );
             LASTING
         }
     };
-    match filter {
-        Some(filter) if invalid.is_empty() => control.set(filter, lasting),
-        _ => return Err(ApiError::invalid(invalid)),
+    form.end()?;
+    if let Some(filter) = filter {
+        control.set(filter, lasting);
     }
     Ok(shown(control))
 }

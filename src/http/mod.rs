@@ -13,7 +13,7 @@ mod errors;
 mod form;
 mod headers;
 mod health;
-mod json_body;
+mod json_form;
 mod log;
 mod login;
 mod login_form;
@@ -26,8 +26,10 @@ mod paths;
 mod plain;
 mod pulse;
 mod room;
+mod send;
 mod server;
 mod stall;
+mod store;
 mod stream;
 mod subscribe;
 mod superuser;
@@ -85,6 +87,8 @@ fn endpoints() -> Router<Room> {
         .merge(log::routes())
         .merge(openapi::routes())
         .merge(page::routes())
+        .merge(send::routes())
+        .merge(store::routes())
         .method_not_allowed_fallback(not_found)
         .fallback(not_found)
 }

@@ -8,6 +8,7 @@ use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
 use crate::auth::{Authenticate, Login};
 use crate::hub::HubHandle;
+use crate::messages::Messenger;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics};
 
 /// What the HTTP side asks of other rooms.
@@ -25,6 +26,8 @@ pub struct Neighbours {
     pub metrics: Metrics,
     /// What may change which events are logged; `None` where logging is the application's own.
     pub log: Option<LogControl>,
+    /// The way of messages into the log.
+    pub messenger: Messenger,
 }
 
 /// The state of the router; cheap to clone.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::mailbox::{ClientId, Mailbox};
@@ -60,7 +60,7 @@ impl FakeHub {
     pub(crate) fn start() -> Self {
         let (commands, mut received) = mpsc::channel(8);
         let hub = Self {
-            handle: HubHandle::new(commands, None),
+            handle: HubHandle::new(commands, None, watch::channel(None).1),
             state: Arc::default(),
         };
         let own = hub.state.clone();
@@ -103,7 +103,7 @@ impl State {
                 let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }
             // What is dropped here is answered like by a hub that has stopped.
-            Command::Confirm { .. } | Command::Roster(_) => {}
+            Command::Confirm { .. } | Command::Roster(_) | Command::ChangeStore { .. } => {}
         }
     }
 

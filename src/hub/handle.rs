@@ -2,16 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::client_store::StoreOwner;
 use super::mailbox::Mailbox;
 use super::points::keys_of;
 use super::roster::{self, HubStopped};
+use super::store::{StoreChange, StoreError};
 use super::strict::Strict;
 use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
+use crate::catalog::Catalog;
 use crate::event::Position;
 use crate::points::{FindError, PointKey, Points};
 use crate::topic::Subscription;
@@ -24,6 +29,8 @@ pub struct HubHandle {
     strict: Option<Strict>,
     /// Where subscriptions with keys were.
     points: Option<Points>,
+    /// The newest catalog; `None` before the first.
+    catalogs: watch::Receiver<Option<Arc<Catalog>>>,
 }
 
 /// A subscriber's complete new list of subscriptions, and who asks for it.
@@ -114,15 +121,31 @@ pub(super) enum Command {
     },
     /// Of those who manage the feed.
     Roster(roster::Request),
+    ChangeStore {
+        client_id: String,
+        change: StoreChange,
+        /// `None` if nobody has to be asked.
+        owner: Option<StoreOwner>,
+        reply: oneshot::Sender<Result<Map<String, Value>, StoreError>>,
+    },
 }
 
 impl HubHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, strict: Option<Strict>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        strict: Option<Strict>,
+        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    ) -> Self {
         Self {
             commands,
             strict,
             points: None,
+            catalogs,
         }
+    }
+
+    pub(super) fn newest_catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalogs.borrow().clone()
     }
 
     /// Lets subscriptions with keys go on where these say.

@@ -6,6 +6,7 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
+mod client_store;
 mod cohort;
 mod direct;
 mod encoded;
@@ -24,6 +25,7 @@ mod login_judge;
 mod lookups;
 mod mailbox;
 mod marks;
+mod messages;
 mod points;
 mod principals;
 mod publish;
@@ -33,6 +35,7 @@ mod resume;
 mod resync;
 mod roster;
 mod snapshot;
+mod store;
 mod strict;
 mod subscribe;
 mod tally;
@@ -40,12 +43,14 @@ mod task;
 mod unfit;
 mod verdict;
 
+pub use client_store::StoreOwner;
 pub use direct::{DirectError, DirectMessage, UnfitMessage};
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
 pub use replay::Past;
 pub use roster::{HubStopped, RosterPage, SubscriberInfo, Which};
+pub use store::{BadKey, StoreChange, StoreError};
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};
 

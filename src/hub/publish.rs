@@ -12,6 +12,7 @@ use super::encoded::Encoded;
 use super::frames::{Frames, Writer};
 use super::groups::{Group, Topic};
 use super::index::Candidate;
+use super::messages::Filters;
 use super::registry::{Registry, Subscriber, SubscriberKey};
 use super::resync::Resyncs;
 use super::tally::Tally;
@@ -36,6 +37,8 @@ pub(super) struct Delivery<'a> {
     pub pass: Pass<'a>,
     /// `None` for all who are live.
     pub cohort: Option<&'a Cohort>,
+    /// What messages are filtered by.
+    pub filters: &'a Filters,
 }
 
 /// A row that is there, for one subscription of one subscriber.
@@ -65,6 +68,7 @@ impl Delivery<'_> {
     pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
+            FeedItem::Message(message) => self.message(message, &mut send),
             FeedItem::Catalog(_) | FeedItem::Passed(_) | FeedItem::KeysChanged(_) => {}
             FeedItem::Gap(gap) => self.gap(gap, &mut send),
         }
@@ -133,7 +137,9 @@ impl Delivery<'_> {
         if let Some(cohort) = self.cohort {
             for (text, members) in cohort.groups(topic) {
                 if let Some((text, group)) = self.registry.group(topic, text) {
-                    let missing = members.iter().filter(|member| member.misses(event));
+                    let missing = members
+                        .iter()
+                        .filter(|member| member.misses(event.transaction));
                     visit(text, group, &mut missing.map(|member| member.key));
                 }
             }

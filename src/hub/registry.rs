@@ -17,6 +17,7 @@ use super::index::MEMBERS_MIN;
 use super::mailbox::ClientId;
 use super::marks::Marks;
 use super::points::Progress;
+use super::store::Store;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
@@ -49,6 +50,8 @@ pub(super) struct Subscriber {
     pub progress: Progress,
     /// How it is told positions, if it is. Only [`Registry::set_marks`] changes whether.
     pub marks: Option<Marks>,
+    /// What is kept about it for filters.
+    pub store: Store,
 }
 
 impl Subscriber {
@@ -138,6 +141,7 @@ impl Registry {
             subscriptions: Vec::new(),
             generation: 0,
             marks: None,
+            store: Store::default(),
             progress: Progress::new(taken),
         });
         self.by_id.insert(id, key);

@@ -18,6 +18,7 @@ use super::history::History;
 use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
 use super::marks::{Outbox, mark};
+use super::messages::Filters;
 use super::points::Book;
 use super::publish::{Delivery, Pass};
 use super::registry::{Registry, SubscriberKey};
@@ -53,6 +54,8 @@ pub struct Hub {
     /// Who was told something of the transaction that is being told.
     pub(super) unfinished: Vec<SubscriberKey>,
     pub(super) history: History,
+    /// What messages are filtered by.
+    pub(super) filters: Filters,
     pub(super) replays: Replays,
     pub(super) beat: Beat,
     pub(super) book: Book,
@@ -77,12 +80,13 @@ impl Hub {
         let (departing, departures) = mpsc::unbounded_channel();
         let (catalog, newest) = watch::channel(None);
         let strict = options.strict_subscriptions.then_some(Strict {
-            catalog: newest,
+            catalog: newest.clone(),
             wildcard: options.wildcard,
         });
         let hub = Self {
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
+            filters: Filters::default(),
             beat: Beat::default(),
             book: Book::default(),
             cohort: None,
@@ -101,7 +105,7 @@ impl Hub {
             departures,
             departing,
         };
-        (hub, HubHandle::new(sender, strict))
+        (hub, HubHandle::new(sender, strict, newest))
     }
 
     /// Where the newest catalog is found; `None` before the first.
@@ -156,6 +160,12 @@ impl Hub {
                     .confirm(&client_id, &claimed, proof, &self.options);
             }
             Command::Roster(request) => self.answer(request),
+            Command::ChangeStore {
+                client_id,
+                change,
+                owner,
+                reply,
+            } => drop(reply.send(self.change_store(&client_id, change, owner.as_ref()))),
         }
         self.count();
     }
@@ -248,7 +258,8 @@ impl Hub {
                 self.start_snapshots();
             }
             FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
-            FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Gap(_) => {}
+            FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Message(_) | FeedItem::Gap(_) => {
+            }
         }
         if self.lookups.overflows() {
             self.shelf.clear();
@@ -371,6 +382,7 @@ impl Hub {
             shelf: &self.shelf,
             pass,
             cohort: self.cohort.as_ref(),
+            filters: &self.filters,
         }
     }
 

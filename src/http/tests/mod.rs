@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use super::{HttpOptions, Neighbours, router};
 use crate::auth::{Authenticate, Login, Principal, Proof};
 use crate::hub::fake::FakeHub;
+use crate::messages::Messenger;
 use crate::telemetry::{HealthReporter, Metrics, health};
 
 const NOT_FOUND: &str =
@@ -61,6 +62,7 @@ impl Edge {
             health: monitor,
             metrics: metrics.clone(),
             log: None,
+            messenger: Messenger::of_nobody(),
         };
         Self {
             hub,

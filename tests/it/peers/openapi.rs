@@ -46,7 +46,7 @@ parameters = { collection = "_superusers" }
 checks.negative_data_rejection.enabled = false
 
 [[operations]]
-include-operation-id = ["showClient", "sendToClient"]
+include-operation-id = ["showClient", "sendToClient", "showStore", "changeStore"]
 parameters = { id = "CLIENT_ID" }
 "#;
 

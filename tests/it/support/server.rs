@@ -6,6 +6,8 @@ use std::time::Duration;
 use rowcast::app::{App, AppOptions, PartEnded};
 use rowcast::capture::Bell;
 use rowcast::db::DatabaseOptions;
+use rowcast::hub::HubHandle;
+use rowcast::messages::Messenger;
 use rowcast::shutdown::Shutdown;
 use rowcast::telemetry::{HealthMonitor, Metrics};
 use tokio::net::TcpListener;
@@ -20,6 +22,8 @@ pub struct Server {
     pub base: String,
     pub metrics: Metrics,
     pub health: HealthMonitor,
+    pub hub: HubHandle,
+    pub messenger: Messenger,
     pub shutdown: Shutdown,
     running: JoinHandle<Result<(), PartEnded>>,
 }
@@ -60,6 +64,8 @@ impl Server {
             base,
             metrics: app.metrics().clone(),
             health: app.health(),
+            hub: app.hub().clone(),
+            messenger: app.messenger().clone(),
             running: tokio::spawn(app.run(listener, shutdown.clone())),
             shutdown,
         }
