@@ -11,6 +11,7 @@ use crate::auth::{Authenticator, ForeignTokens, KeySetKeeper, Login};
 use crate::capture::{Capture, CaptureOptions, Past, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
+use crate::hooks::Hooks;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
 use crate::points::{Keeper, PointsOptions};
@@ -92,11 +93,13 @@ impl App {
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
         let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
+        let hooks = Hooks::new();
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
         let (point_keeper, points) = Keeper::new(database.clone(), options.points);
         let hub = hub
             .with_past(Arc::new(move |position| past.since(position)))
+            .with_hooks(&hooks)
             .with_points(points.clone())
             .with_tables(Arc::new(DatabaseTables::new(database.clone())));
         let handle = handle.with_points(points);
@@ -122,6 +125,7 @@ impl App {
             feed,
             neighbours: Neighbours {
                 hub: handle,
+                hooks,
                 login: Login::new(
                     authenticator.clone(),
                     LoginJudge::new(Arc::clone(&library), metrics.clone()),
@@ -142,6 +146,11 @@ impl App {
     /// The way into the hub.
     pub fn hub(&self) -> &HubHandle {
         &self.neighbours.hub
+    }
+
+    /// Who is asked and told what happens to streams; hooks may be bound at any time.
+    pub fn hooks(&self) -> &Hooks {
+        &self.neighbours.hooks
     }
 
     /// How the feed is doing.
@@ -209,6 +218,10 @@ impl App {
             let name = "the keeper of the key set";
             spawned(parts.spawn(keeper.run(stop.clone()).map(named(name))), name);
         }
+        let farewells = self.neighbours.hooks.farewells().clone();
+        let farewells = farewells.run(self.http.server.drain, stop.clone());
+        let name = "the disconnect hooks";
+        spawned(parts.spawn(farewells.map(named(name))), name);
         spawned(parts.spawn(serve.map(named(door))), door);
         let mut outcome = Ok(());
         loop {

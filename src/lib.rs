@@ -24,6 +24,7 @@
 //! | [`record`] | a row image as PocketBase's record JSON |
 //! | [`related`] | the rows of other collections that rules reach |
 //! | [`rules`] | the rule language: who may see what, said in text |
+//! | [`hooks`] | the seams that an application may take hold of |
 //! | [`audit`] | which rules are broken or doubtful |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
@@ -53,6 +54,7 @@ pub mod rules;
 pub mod audit;
 
 pub mod frame;
+pub mod hooks;
 
 pub mod capture;
 pub mod http;

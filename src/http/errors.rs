@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::auth::LoginError;
+use crate::hooks::Refusal;
 use crate::hub::{JoinError, SetTopicsError, Unfit, Unfitting};
 
 /// Seconds after which a client that was turned away for lack of room may try again.
@@ -18,8 +20,17 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(super) struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
-    data: Invalid,
+    data: Data,
     retry_after: Option<HeaderValue>,
+}
+
+/// What is said beside the message.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Fields(Invalid),
+    /// What a hook says.
+    Own(Map<String, Value>),
 }
 
 /// What is wrong with each field of a form.
@@ -97,7 +108,7 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
-            data: Invalid::new(),
+            data: Data::Fields(Invalid::new()),
             retry_after: None,
         }
     }
@@ -117,7 +128,7 @@ impl ApiError {
     /// 400 that names the fields.
     pub(super) fn invalid(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::bad_request()
         }
     }
@@ -138,7 +149,7 @@ impl ApiError {
     /// 400 for a login that names the fields at fault.
     pub(super) fn invalid_login(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::new(
                 StatusCode::BAD_REQUEST,
                 "An error occurred while validating the submitted data.",
@@ -228,6 +239,17 @@ impl ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let seconds = refusal.retry_after.map(|pause| pause.as_secs().max(1));
+        Self {
+            data: Data::Own(refusal.data),
+            retry_after: seconds.map(HeaderValue::from),
+            ..Self::new(refusal.status, refusal.message)
+        }
+    }
+}
+
 impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
@@ -285,7 +307,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body<'a> {
-            data: &'a Invalid,
+            data: &'a Data,
             message: &'a str,
             status: u16,
         }

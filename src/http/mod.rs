@@ -7,11 +7,13 @@
 
 mod address;
 mod body;
+mod connection;
 mod cors;
 mod errors;
 mod form;
 mod headers;
 mod health;
+mod inbox;
 mod login;
 mod login_form;
 mod login_limit;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use indexmap::IndexSet;
 use slab::Slab;
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use super::access::{auth_values, member_of};
 use super::groups::{Group, Topic};
 use super::index::MEMBERS_MIN;
+use super::line::Line;
 use super::mailbox::ClientId;
 use super::marks::Marks;
 use super::points::Progress;
@@ -116,7 +116,7 @@ impl Registry {
         id: ClientId,
         address: IpAddr,
         mailbox: mpsc::Sender<Frame>,
-        taken: Arc<AtomicU64>,
+        line: Arc<Line>,
     ) {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
@@ -129,7 +129,7 @@ impl Registry {
             subscriptions: Vec::new(),
             generation: 0,
             marks: None,
-            progress: Progress::new(taken),
+            progress: Progress::new(line),
         });
         self.by_id.insert(id, key);
         *self.by_address.entry(address).or_default() += 1;
@@ -217,6 +217,7 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.progress.line().set_principal(principal.clone());
         subscriber.member = member_of(&principal);
         subscriber.auth = auth_values(&principal);
         let before = std::mem::replace(&mut subscriber.principal, principal.clone());

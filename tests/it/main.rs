@@ -28,6 +28,7 @@ mod faults;
 mod full_disk;
 mod half_open;
 mod harness;
+mod hooks;
 mod leave;
 mod login;
 mod lost_commits;

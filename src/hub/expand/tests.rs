@@ -305,6 +305,7 @@ impl World {
                 shelf: &shelf,
                 pass: Pass::Deliver,
                 cohort: None,
+                enriching: None,
             };
             delivery.publish(&item, |key, frame| frames.push((key, frame)));
             let wants = shelf.take_wanted();
