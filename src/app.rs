@@ -18,6 +18,7 @@ use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, Metrics, health};
+use crate::webhooks::{WebhookOptions, Webhooks};
 
 /// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
 const FEED_ITEMS: usize = 1024;
@@ -37,6 +38,8 @@ pub struct AppOptions {
     pub http: HttpOptions,
     /// Whose tokens are believed beside our own.
     pub foreign_tokens: Option<ForeignTokens>,
+    /// Who is asked and told over HTTP what happens to streams.
+    pub webhooks: Vec<WebhookOptions>,
 }
 
 impl AppOptions {
@@ -49,6 +52,7 @@ impl AppOptions {
             points: PointsOptions::default(),
             http: HttpOptions::default(),
             foreign_tokens: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct App {
     retention: Retention,
     keeper: Option<KeySetKeeper>,
     point_keeper: Keeper,
+    webhooks: Webhooks,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
     auditor: Auditor,
@@ -120,6 +125,7 @@ impl App {
             retention: Retention::new(database, options.capture, recording, metrics.clone()),
             keeper,
             point_keeper,
+            webhooks: Webhooks::bind(options.webhooks, &hooks, &metrics),
             hub: Box::new(hub),
             auditor,
             feed,
@@ -222,6 +228,14 @@ impl App {
         let farewells = farewells.run(self.http.server.drain, stop.clone());
         let name = "the disconnect hooks";
         spawned(parts.spawn(farewells.map(named(name))), name);
+        let hooks = self.neighbours.hooks.clone();
+        let webhooks = self
+            .webhooks
+            .run(hooks, self.http.server.drain, stop.clone());
+        spawned(
+            parts.spawn(webhooks.map(named("the webhooks"))),
+            "the webhooks",
+        );
         spawned(parts.spawn(serve.map(named(door))), door);
         let mut outcome = Ok(());
         loop {

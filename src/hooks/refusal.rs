@@ -89,7 +89,8 @@ impl Refusal {
 
 impl<E: Error + 'static> From<E> for Refusal {
     fn from(error: E) -> Self {
-        tracing::warn!(error = &error as &dyn Error, "a hook refused with an error");
+        // Not louder: clients may cause as many as they like.
+        tracing::debug!(error = &error as &dyn Error, "a hook refused with an error");
         Self::bad_request()
     }
 }

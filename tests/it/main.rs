@@ -56,5 +56,6 @@ mod snapshot;
 mod statements;
 mod tail;
 mod tokens;
+mod webhooks;
 mod writers_rights;
 mod writers_schema;

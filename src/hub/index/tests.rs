@@ -356,6 +356,7 @@ impl Site {
             shelf: &self.shelf,
             pass: Pass::Deliver,
             cohort: None,
+            enriching: None,
         }
     }
 
