@@ -11,6 +11,7 @@ use crate::auth::{Authenticator, ForeignTokens, KeySetKeeper, Login};
 use crate::capture::{Capture, CaptureOptions, Past, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
+use crate::hooks::Hooks;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
 use crate::messages::Messenger;
@@ -18,6 +19,7 @@ use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics, health};
+use crate::webhooks::{WebhookOptions, Webhooks};
 
 /// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
 const FEED_ITEMS: usize = 1024;
@@ -39,6 +41,8 @@ pub struct AppOptions {
     pub foreign_tokens: Option<ForeignTokens>,
     /// What superusers may change the log by.
     pub log: Option<LogControl>,
+    /// Who is asked and told over HTTP what happens to streams.
+    pub webhooks: Vec<WebhookOptions>,
 }
 
 impl AppOptions {
@@ -52,6 +56,7 @@ impl AppOptions {
             http: HttpOptions::default(),
             foreign_tokens: None,
             log: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -62,6 +67,7 @@ pub struct App {
     retention: Retention,
     keeper: Option<KeySetKeeper>,
     point_keeper: Keeper,
+    webhooks: Webhooks,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
     auditor: Auditor,
@@ -96,11 +102,13 @@ impl App {
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
         let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
+        let hooks = Hooks::new();
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
         let (point_keeper, points) = Keeper::new(database.clone(), options.points);
         let hub = hub
             .with_past(Arc::new(move |position| past.since(position)))
+            .with_hooks(&hooks)
             .with_points(points.clone())
             .with_tables(Arc::new(DatabaseTables::new(database.clone())));
         let handle = handle.with_points(points);
@@ -122,11 +130,13 @@ impl App {
             retention: Retention::new(database, options.capture, recording, metrics.clone()),
             keeper,
             point_keeper,
+            webhooks: Webhooks::bind(options.webhooks, &hooks, &metrics),
             hub: Box::new(hub),
             auditor,
             feed,
             neighbours: Neighbours {
                 hub: handle,
+                hooks,
                 login: Login::new(
                     authenticator.clone(),
                     LoginJudge::new(Arc::clone(&library), metrics.clone()),
@@ -154,6 +164,11 @@ impl App {
     /// The way into the log for messages of the application's own.
     pub fn messenger(&self) -> &Messenger {
         &self.neighbours.messenger
+    }
+
+    /// Who is asked and told what happens to streams; hooks may be bound at any time.
+    pub fn hooks(&self) -> &Hooks {
+        &self.neighbours.hooks
     }
 
     /// How the feed is doing.
@@ -221,6 +236,18 @@ impl App {
             let name = "the keeper of the key set";
             spawned(parts.spawn(keeper.run(stop.clone()).map(named(name))), name);
         }
+        let farewells = self.neighbours.hooks.farewells().clone();
+        let farewells = farewells.run(self.http.server.drain, stop.clone());
+        let name = "the disconnect hooks";
+        spawned(parts.spawn(farewells.map(named(name))), name);
+        let hooks = self.neighbours.hooks.clone();
+        let webhooks = self
+            .webhooks
+            .run(hooks, self.http.server.drain, stop.clone());
+        spawned(
+            parts.spawn(webhooks.map(named("the webhooks"))),
+            "the webhooks",
+        );
         spawned(parts.spawn(serve.map(named(door))), door);
         let mut outcome = Ok(());
         loop {

@@ -24,6 +24,8 @@
 //! | [`record`] | a row image as PocketBase's record JSON |
 //! | [`related`] | the rows of other collections that rules reach |
 //! | [`rules`] | the rule language: who may see what, said in text |
+//! | [`hooks`] | the seams that an application may take hold of |
+//! | [`webhooks`] | the same seams over HTTP |
 //! | [`audit`] | which rules are broken or doubtful |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
@@ -54,6 +56,7 @@ pub mod rules;
 pub mod audit;
 
 pub mod frame;
+pub mod hooks;
 
 pub mod capture;
 pub mod http;
@@ -68,6 +71,7 @@ pub mod db;
 pub mod embedded;
 pub mod shutdown;
 pub mod telemetry;
+pub mod webhooks;
 
 pub mod app;
 pub mod cli;

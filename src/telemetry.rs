@@ -72,6 +72,8 @@ pub struct Metrics {
     pub resume_keys_refused: Family<ReasonLabel, Counter>,
     /// Snapshots that were asked for, by outcome.
     pub snapshots: Family<OutcomeLabel, Counter>,
+    /// Hooks that did not do what they were asked, by stage and how they failed.
+    pub hook_failures: Family<HookFailureLabel, Counter>,
     /// Body bytes given to streams.
     pub stream_bytes: Counter<u64, AtomicU64>,
 }
@@ -88,6 +90,15 @@ pub struct ReasonLabel {
 pub struct OutcomeLabel {
     /// One of a fixed set of words.
     pub outcome: &'static str,
+}
+
+/// How a hook failed, as metric labels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HookFailureLabel {
+    /// The stage, such as `connect`.
+    pub stage: &'static str,
+    /// One of a fixed set of words.
+    pub failure: &'static str,
 }
 
 impl Metrics {
@@ -120,6 +131,7 @@ impl Metrics {
             resume_keys_refused: Family::default(),
             snapshots: Family::default(),
             unwritable_frames: Counter::default(),
+            hook_failures: Family::default(),
             stream_bytes: Counter::default(),
         };
         let m = &metrics;
@@ -228,6 +240,11 @@ impl Metrics {
             "unwritable_frames",
             "Frames that could not be written without breaking a stream",
             m.unwritable_frames.clone(),
+        );
+        registry.register(
+            "hook_failures",
+            "Hooks and webhooks that did not do what they were asked",
+            m.hook_failures.clone(),
         );
         registry.register_with_unit(
             "stream",

@@ -88,6 +88,7 @@ pub(super) fn app_options(config: &Config, database: DatabaseOptions) -> AppOpti
         points: config.points.clone(),
         http: config.http.clone(),
         foreign_tokens: config.foreign_tokens.clone(),
+        webhooks: config.webhooks.clone(),
         ..AppOptions::new(database)
     }
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::auth::LoginError;
+use crate::hooks::Refusal;
 use crate::hub::{DirectError, JoinError, SetTopicsError, StoreError, Unfit, Unfitting};
 use crate::messages::SendError;
 
@@ -19,8 +21,17 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(super) struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
-    data: Invalid,
+    data: Data,
     retry_after: Option<HeaderValue>,
+}
+
+/// What is said beside the message.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Fields(Invalid),
+    /// What a hook says.
+    Own(Map<String, Value>),
 }
 
 /// What is wrong with each field of a form.
@@ -107,7 +118,7 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
-            data: Invalid::new(),
+            data: Data::Fields(Invalid::new()),
             retry_after: None,
         }
     }
@@ -140,7 +151,7 @@ impl ApiError {
     /// 400 that names the fields.
     pub(super) fn invalid(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::bad_request()
         }
     }
@@ -161,7 +172,7 @@ impl ApiError {
     /// 400 for a login that names the fields at fault.
     pub(super) fn invalid_login(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::new(
                 StatusCode::BAD_REQUEST,
                 "An error occurred while validating the submitted data.",
@@ -298,6 +309,17 @@ impl ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let seconds = refusal.retry_after.map(|pause| pause.as_secs().max(1));
+        Self {
+            data: Data::Own(refusal.data),
+            retry_after: seconds.map(HeaderValue::from),
+            ..Self::new(refusal.status, refusal.message)
+        }
+    }
+}
+
 impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
@@ -407,7 +429,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body<'a> {
-            data: &'a Invalid,
+            data: &'a Data,
             message: &'a str,
             status: u16,
         }

@@ -8,11 +8,13 @@
 mod address;
 mod body;
 mod clients;
+mod connection;
 mod cors;
 mod errors;
 mod form;
 mod headers;
 mod health;
+mod inbox;
 mod json_form;
 mod log;
 mod login;

@@ -7,6 +7,7 @@ use super::cors::Origins;
 use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
 use crate::auth::{Authenticate, Login};
+use crate::hooks::Hooks;
 use crate::hub::HubHandle;
 use crate::messages::Messenger;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics};
@@ -16,6 +17,8 @@ use crate::telemetry::{HealthMonitor, LogControl, Metrics};
 pub struct Neighbours {
     /// The way into the hub.
     pub hub: HubHandle,
+    /// Who is asked and told what happens to streams.
+    pub hooks: Hooks,
     /// Who says whose token it is.
     pub authenticator: Arc<dyn Authenticate>,
     /// Lets auth records in.

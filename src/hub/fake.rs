@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::line::Line;
 use super::mailbox::{ClientId, Mailbox};
 use crate::frame::Frame;
+use crate::hooks::DisconnectReason;
 
 /// The test's side of a fake hub.
 #[derive(Clone)]
@@ -31,9 +33,15 @@ pub(crate) struct Subscriber {
     pub(crate) address: IpAddr,
     pub(crate) frames: mpsc::Sender<Frame>,
     departures: mpsc::UnboundedReceiver<ClientId>,
+    line: Arc<Line>,
 }
 
 impl Subscriber {
+    /// Ends the stream as the hub would.
+    pub(crate) fn end(self, reason: DisconnectReason) {
+        self.line.end(reason);
+    }
+
     /// Waits until the mailbox is dropped.
     pub(crate) async fn left(&mut self) {
         assert_eq!(self.departures.recv().await.as_ref(), Some(&self.id));
@@ -41,8 +49,7 @@ impl Subscriber {
 }
 
 /// A mailbox and the hub's side of it.
-pub(crate) fn mailbox(address: IpAddr) -> (Mailbox, Subscriber) {
-    let id = ClientId::random();
+pub(crate) fn mailbox(id: ClientId, address: IpAddr) -> (Mailbox, Subscriber) {
     let (frames, receiver) = mpsc::channel(256);
     let (sender, departures) = mpsc::unbounded_channel();
     let mailbox = Mailbox::new(id.clone(), receiver, sender);
@@ -51,6 +58,7 @@ pub(crate) fn mailbox(address: IpAddr) -> (Mailbox, Subscriber) {
         address,
         frames,
         departures,
+        line: Arc::clone(mailbox.line()),
     };
     (mailbox, subscriber)
 }
@@ -94,12 +102,15 @@ impl FakeHub {
 impl State {
     fn answer(&mut self, command: Command) {
         match command {
-            Command::Join { address, reply } => {
-                let answer = self.join(address);
+            Command::Join { id, address, reply } => {
+                let answer = self.join(id, address);
                 let _ = reply.send(answer);
             }
             Command::SetTopics { request, reply, .. } => {
                 self.asked.push(request);
+                let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
+            }
+            Command::Check { reply, .. } => {
                 let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }
             // What is dropped here is answered like by a hub that has stopped.
@@ -107,11 +118,11 @@ impl State {
         }
     }
 
-    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+    fn join(&mut self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         if let Some(error) = self.refuse_join {
             return Err(error);
         }
-        let (mailbox, subscriber) = mailbox(address);
+        let (mailbox, subscriber) = mailbox(id, address);
         self.joined.push_back(subscriber);
         Ok(mailbox)
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::client_store::StoreOwner;
-use super::mailbox::Mailbox;
+use super::mailbox::{ClientId, Mailbox};
 use super::points::keys_of;
 use super::roster::{self, HubStopped};
 use super::store::{StoreChange, StoreError};
@@ -102,11 +102,25 @@ pub enum SetTopicsError {
     Stopped,
 }
 
+/// Who asks for which stream.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub client_id: String,
+    pub address: IpAddr,
+    pub principal: Principal,
+}
+
 #[derive(Debug)]
 pub(super) enum Command {
     Join {
+        id: ClientId,
         address: IpAddr,
         reply: oneshot::Sender<Result<Mailbox, JoinError>>,
+    },
+    /// What would be said to such a request; nothing changes.
+    Check {
+        request: Claim,
+        reply: oneshot::Sender<Result<(), SetTopicsError>>,
     },
     SetTopics {
         request: SetTopics,
@@ -172,12 +186,46 @@ impl HubHandle {
     /// # Errors
     /// If a limit is reached or the hub has stopped.
     pub async fn join(&self, address: IpAddr) -> Result<Mailbox, JoinError> {
+        self.join_as(ClientId::random(), address).await
+    }
+
+    /// The same for a name that was drawn before.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_as(&self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Join { address, reply };
+        let command = Command::Join { id, address, reply };
         if self.commands.send(command).await.is_err() {
             return Err(JoinError::Stopped);
         }
         answer.await.unwrap_or(Err(JoinError::Stopped))
+    }
+
+    /// Makes all checks of [`set_topics`](Self::set_topics) and changes nothing.
+    ///
+    /// # Errors
+    /// As [`SetTopicsError`] says.
+    pub async fn check_topics(&self, request: SetTopics) -> Result<SetTopics, SetTopicsError> {
+        let request = match &self.strict {
+            Some(strict) => strict.check(request).await?,
+            None => request,
+        };
+        let (reply, answer) = oneshot::channel();
+        let claim = Claim {
+            client_id: request.client_id.clone(),
+            address: request.address,
+            principal: request.principal.clone(),
+        };
+        let command = Command::Check {
+            request: claim,
+            reply,
+        };
+        if self.commands.send(command).await.is_err() {
+            return Err(SetTopicsError::Stopped);
+        }
+        let checked = answer.await.unwrap_or(Err(SetTopicsError::Stopped));
+        checked.map(|()| request)
     }
 
     /// Replaces a subscriber's subscriptions and principal, all at once or not at all.

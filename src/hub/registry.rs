@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use indexmap::IndexSet;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use super::access::{auth_values, member_of};
 use super::groups::{Group, Topic};
 use super::index::MEMBERS_MIN;
+use super::line::Line;
 use super::mailbox::ClientId;
 use super::marks::Marks;
 use super::points::Progress;
@@ -127,7 +127,7 @@ impl Registry {
         id: ClientId,
         address: IpAddr,
         mailbox: mpsc::Sender<Frame>,
-        taken: Arc<AtomicU64>,
+        line: Arc<Line>,
     ) {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
@@ -142,7 +142,7 @@ impl Registry {
             generation: 0,
             marks: None,
             store: Store::default(),
-            progress: Progress::new(taken),
+            progress: Progress::new(line),
         });
         self.by_id.insert(id, key);
         *self.by_address.entry(address).or_default() += 1;
@@ -230,6 +230,7 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.progress.line().set_principal(principal.clone());
         subscriber.member = member_of(&principal);
         subscriber.auth = auth_values(&principal);
         let before = std::mem::replace(&mut subscriber.principal, principal.clone());

@@ -13,13 +13,11 @@ use super::mailbox::ClientId;
 use super::registry::{Subscriber, SubscriberKey};
 use super::task::Hub;
 use crate::auth::{Principal, SUPERUSERS_ID, SUPERUSERS_NAME};
+use crate::hooks::DisconnectReason;
 
 /// What one command may cost. A subscriber costs one, and one more for each of its subscriptions where these
 /// are gone through.
 const CHUNK_COST: usize = 2_000;
-
-/// Why a stream is over that somebody ended by hand, in the metric `disconnects`.
-const REASON: &str = "management";
 
 /// Which subscribers are meant: those for whom all that is set is true. With nothing set, everybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -268,7 +266,7 @@ impl Hub {
             Request::Disconnect { client_id, reply } => {
                 let key = self.registry.find(&client_id);
                 if let Some(key) = key {
-                    self.end_stream(key, REASON);
+                    self.end_stream(key, DisconnectReason::Managed);
                 }
                 let _ = reply.send(key.is_some());
             }
@@ -318,7 +316,7 @@ impl Hub {
                 }
                 Task::Disconnect => {
                     cost += subscriber.subscriptions().len();
-                    self.end_stream(key, REASON);
+                    self.end_stream(key, DisconnectReason::Managed);
                 }
             }
             chunk.met += 1;
@@ -338,7 +336,7 @@ impl SubscriberInfo {
             subscription_count: subscriber.subscriptions().len(),
             subscriptions: None,
             waiting: mailbox.max_capacity() - mailbox.capacity(),
-            delivered: subscriber.progress.taken(),
+            delivered: subscriber.progress.line().taken(),
         }
     }
 }

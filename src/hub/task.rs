@@ -19,6 +19,7 @@ use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
 use super::marks::{Outbox, mark};
 use super::messages::Filters;
+use super::personal::Enrichers;
 use super::points::Book;
 use super::publish::{Delivery, Pass};
 use super::registry::{Registry, SubscriberKey};
@@ -31,6 +32,7 @@ use super::tally::Tally;
 use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
+use crate::hooks::{Chain, DisconnectReason, Hooks};
 use crate::record::encode_gap;
 use crate::related::{Library, ROUNDS_MAX, Shelf};
 use crate::telemetry::Metrics;
@@ -63,6 +65,7 @@ pub struct Hub {
     pub(super) cohort: Option<Cohort>,
     pub(super) tally: Tally,
     pub(super) snapshots: Snapshots,
+    enrichers: Enrichers,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -84,6 +87,7 @@ impl Hub {
             wildcard: options.wildcard,
         });
         let hub = Self {
+            enrichers: Enrichers::new(Chain::default(), metrics.clone()),
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
             filters: Filters::default(),
@@ -106,6 +110,13 @@ impl Hub {
             departing,
         };
         (hub, HubHandle::new(sender, strict, newest))
+    }
+
+    /// Gives hooks a say in records.
+    #[must_use]
+    pub fn with_hooks(self, hooks: &Hooks) -> Self {
+        let enrichers = Enrichers::new(hooks.enrich.clone(), self.metrics.clone());
+        Self { enrichers, ..self }
     }
 
     /// Where the newest catalog is found; `None` before the first.
@@ -145,7 +156,10 @@ impl Hub {
     fn execute(&mut self, command: Command) {
         // Whoever asked may have left meanwhile; then nobody waits for the answer.
         match command {
-            Command::Join { address, reply } => drop(reply.send(self.join(address))),
+            Command::Join { id, address, reply } => drop(reply.send(self.join(id, address))),
+            Command::Check { request, reply } => {
+                drop(reply.send(self.check(&request).map(drop)));
+            }
             Command::SetTopics {
                 request,
                 points,
@@ -170,19 +184,18 @@ impl Hub {
         self.count();
     }
 
-    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+    fn join(&mut self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         if self.registry.subscribers() >= self.options.subscribers_max {
             return Err(JoinError::TooMany);
         }
         if self.registry.subscribers_from(address) >= self.options.subscribers_per_address_max {
             return Err(JoinError::TooManyFromAddress);
         }
-        let id = ClientId::random();
         // When full, the subscriber is let go: see `let_go`.
         let (sender, frames) = mpsc::channel(self.options.mailbox_frames);
         let mailbox = Mailbox::new(id.clone(), frames, self.departing.clone());
         self.registry
-            .insert(id.clone(), address, sender, Arc::clone(mailbox.taken()));
+            .insert(id.clone(), address, sender, Arc::clone(mailbox.line()));
         tracing::debug!(subscriber.id = %id, "subscriber joined");
         Ok(mailbox)
     }
@@ -198,16 +211,19 @@ impl Hub {
     /// Ends what a token gave to those whose tokens have ended.
     pub(super) fn expire(&mut self) {
         for key in self.registry.expire(Instant::now()) {
-            self.end_stream(key, "token_expired");
+            self.end_stream(key, DisconnectReason::TokenExpired);
         }
     }
 
-    pub(super) fn end_stream(&mut self, key: SubscriberKey, reason: &'static str) {
+    /// Ends a stream; its client may come back.
+    pub(super) fn end_stream(&mut self, key: SubscriberKey, reason: DisconnectReason) {
         let Some(subscriber) = self.registry.get(key) else {
             return;
         };
-        tracing::debug!(subscriber.id = %subscriber.id, reason, "a stream ends");
-        Metrics::count(&self.metrics.disconnects, reason);
+        let word = reason.as_str();
+        tracing::debug!(subscriber.id = %subscriber.id, reason = word, "a stream ends");
+        subscriber.progress.line().end(reason);
+        Metrics::count(&self.metrics.disconnects, word);
         self.registry.remove(key);
         self.count();
     }
@@ -231,7 +247,7 @@ impl Hub {
             self.flush(&mut overrun);
             self.history.note(item);
             for key in self.registry.follow(item) {
-                self.end_stream(key, "auth_unknown");
+                self.end_stream(key, DisconnectReason::AuthUnknown);
             }
         }
         self.end_batch();
@@ -383,6 +399,7 @@ impl Hub {
             pass,
             cohort: self.cohort.as_ref(),
             filters: &self.filters,
+            enriching: self.enrichers.enriching(),
         }
     }
 
@@ -418,9 +435,7 @@ impl Hub {
                 waiting_frames = self.options.mailbox_frames,
                 "subscriber reads too slowly and is let go"
             );
-            Metrics::count(&self.metrics.disconnects, "slow");
-            self.registry.remove(key);
-            self.count();
+            self.end_stream(key, DisconnectReason::Slow);
         }
     }
 

@@ -306,6 +306,7 @@ impl World {
                 pass: Pass::Deliver,
                 cohort: None,
                 filters: &Default::default(),
+                enriching: None,
             };
             delivery.publish(&item, |key, frame| frames.push((key, frame)));
             let wants = shelf.take_wanted();

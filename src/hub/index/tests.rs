@@ -360,6 +360,7 @@ impl Site {
             pass: Pass::Deliver,
             cohort: None,
             filters: &self.filters,
+            enriching: None,
         }
     }
 
