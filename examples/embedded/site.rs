@@ -197,8 +197,9 @@ async fn put_up(
     let insert = "insert into public.notices (body, email) values ($1, $2)";
     let done = board
         .database
-        .execute(insert, &[&notice.body, &notice.email]);
-    done.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        .execute(insert, &[&notice.body, &notice.email])
+        .await;
+    done.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(StatusCode::CREATED)
 }
 

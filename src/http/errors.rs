@@ -135,14 +135,6 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, Self::GENERIC)
     }
 
-    /// 401 for guests where only others may.
-    pub(super) fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "The request requires valid record authorization token.",
-        )
-    }
-
     /// 403 for those who may not.
     pub(super) fn forbidden(why: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, why)
