@@ -252,7 +252,7 @@ async fn whoever_is_disconnected_still_gets_what_waits_and_others_stay() {
     assert_eq!(site.handle.disconnect(&guest.id().0).await, Ok(true));
     assert_eq!(site.handle.disconnect(&guest.id().0).await, Ok(false));
     assert_eq!(guest.recv().await, None);
-    let counted = "rowcast_disconnects_total{reason=\"management\"} 3";
+    let counted = "rowcast_disconnects_total{reason=\"managed\"} 3";
     assert!(site.metrics.encode().contains(counted));
 }
 

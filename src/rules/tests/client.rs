@@ -33,7 +33,9 @@ fn a_stream_is_asked_about_as_a_record_is() {
         ("@client.store.room = '7'", true, true),
         ("@client.store.room = 7", false, false),
         ("@client.store.level.n > 2", true, true),
-        ("@client.store.other = ''", true, true),
+        // As with fields of JSON: what is not there is null, and nothing else.
+        ("@client.store.other = null", true, true),
+        ("@client.store.other = ''", false, false),
         ("@client.store.room != '7'", false, false),
         ("@client.store.tags.1 = 'b'", true, true),
         ("@client.subscriptions:each ?= 'chat'", true, true),
