@@ -48,6 +48,8 @@ pub(super) struct Replay {
     pub seen: Position,
     /// The log has confirmed that what it has been told has happened.
     trusted: bool,
+    /// It goes on from a snapshot, or was told something already: it must not be told anything that is older.
+    is_bound: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,
@@ -135,6 +137,7 @@ impl Replays {
             texts: subscriptions.iter().map(text).collect(),
             seen,
             trusted: false,
+            is_bound: false,
             stage,
             moved_at: now,
             read_at: now,
@@ -167,11 +170,13 @@ impl Replays {
         own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, &replay.seen)))
     }
 
-    /// The position from which a subscriber was begun to be told last was read from the database just now.
-    pub(super) fn trust_last(&mut self, key: SubscriberKey) {
+    /// What a subscriber was begun to be told last follows a snapshot; `trusted` if its position was read from the
+    /// database just now.
+    pub(super) fn last_is_after_snapshot(&mut self, key: SubscriberKey, trusted: bool) {
         let last = self.list.last_mut();
         if let Some(replay) = last.filter(|replay| replay.key == key) {
-            replay.trusted = true;
+            replay.is_bound = true;
+            replay.trusted = trusted;
         }
     }
 
@@ -207,6 +212,10 @@ impl Replays {
             let known = history.reached().includes(&replay.seen);
             replay.stage = if replay.seen.log() != newest.log() {
                 Stage::Lost("epoch")
+            } else if replay.is_bound && !same_epoch {
+                // Nobody can say of what was told, or shown by a snapshot, the crash has left nothing. To tell it
+                // all again would be to go back in time.
+                Stage::Lost("crash")
             } else if let Some(place) = history
                 .place_of(&replay.seen)
                 .filter(|_| same_epoch && (known || replay.trusted))
@@ -290,6 +299,7 @@ impl Replays {
             let replay = &mut self.list[who];
             for item in &go.items {
                 replay.take_note(item);
+                replay.is_bound = true;
             }
             replay.moved_at = now;
             match &go.then {

@@ -318,23 +318,25 @@ impl Hub {
             self.flush_all();
         }
         let trusted = outcome.is_ok();
-        self.catch_up(key, &subscription, outcome.ok().or(from));
-        if trusted {
-            self.replays.trust_last(key);
-        }
+        self.catch_up(key, &subscription, outcome.ok().or(from), trusted);
     }
 
-    /// Tells under one subscription what a position does not contain, and then what happens.
+    /// Tells under one subscription what a position does not contain, and then what happens. `trusted` if the position
+    /// was read from the database.
     fn catch_up(
         &mut self,
         key: SubscriberKey,
         subscription: &Subscription,
         from: Option<Position>,
+        trusted: bool,
     ) {
         match from {
-            Some(from) => self.begin_replay(key, From::Position(from), |one| {
-                one.text() == subscription.text()
-            }),
+            Some(from) => {
+                self.begin_replay(key, From::Position(from), |one| {
+                    one.text() == subscription.text()
+                });
+                self.replays.last_is_after_snapshot(key, trusted);
+            }
             None => self
                 .registry
                 .make_live(key, subscription.topic(), subscription.text()),
