@@ -263,7 +263,7 @@ async fn a_message_reaches_one_stream_and_those_who_are_disconnected_end_cleanly
     }
     let metrics = site.server.metrics.encode();
     assert!(
-        metrics.contains("rowcast_disconnects_total{reason=\"management\"} 2"),
+        metrics.contains("rowcast_disconnects_total{reason=\"managed\"} 2"),
         "{metrics}"
     );
 }
