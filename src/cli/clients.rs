@@ -236,7 +236,7 @@ impl Clients {
             table.add_row([name.to_owned(), plain(subscription)]);
             name = "";
         }
-        if name != "" {
+        if !name.is_empty() {
             table.add_row([name, "none"]);
         }
         terminal::result(table);

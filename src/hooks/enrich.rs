@@ -62,8 +62,10 @@ pub type EnrichError = Box<dyn Error + Send + Sync>;
 #[derive(Clone)]
 pub struct EnrichHook {
     collections: Collections,
-    hook: Arc<dyn for<'a> Fn(&'a mut Enrich<'_>) -> Result<(), EnrichError> + Send + Sync>,
+    hook: Enriches,
 }
+
+type Enriches = Arc<dyn for<'a> Fn(&'a mut Enrich<'_>) -> Result<(), EnrichError> + Send + Sync>;
 
 impl fmt::Debug for EnrichHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
