@@ -1,6 +1,8 @@
-//! What happened: one committed change to one record, and where it stands in the log.
+//! What happened: one committed change to one record, or a message of the application, and where it
+//! stands in the log.
 
 mod image;
+mod message;
 mod position;
 mod snapshot;
 
@@ -9,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
+pub use message::{Audience, Message, MessageError, PrincipalName};
 pub use position::{NotAPosition, Position, Transaction, log_of};
 pub use snapshot::{NotASnapshot, Snapshot, Xid};
 
@@ -26,6 +29,8 @@ pub enum FeedItem {
     Passed(Position),
     /// A record changed.
     Change(Arc<ChangeEvent>),
+    /// The application has sent a message.
+    Message(Arc<Message>),
     /// What somebody proves itself with has changed. Stands before the change itself, if that is
     /// told at all.
     KeysChanged(KeysChanged),
@@ -64,9 +69,47 @@ impl FeedItem {
     pub fn collection(&self) -> Option<&Arc<Collection>> {
         match self {
             Self::Change(event) => Some(&event.collection),
-            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
+            Self::Catalog(_) | Self::Passed(_) | Self::Message(_) | Self::KeysChanged(_) => None,
             Self::Gap(gap) => Some(&gap.collection),
         }
+    }
+
+    /// Where it stands in the log, if it was written there by somebody's transaction.
+    pub fn log_place(&self) -> Option<LogPlace<'_>> {
+        let (transaction, position, ends_transaction) = match self {
+            Self::Change(event) => (event.transaction, &event.position, event.ends_transaction),
+            Self::Message(message) => (
+                message.transaction,
+                &message.position,
+                message.ends_transaction,
+            ),
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => {
+                return None;
+            }
+        };
+        Some(LogPlace {
+            transaction,
+            position: position.as_ref(),
+            ends_transaction,
+        })
+    }
+}
+
+/// Where an item stands in the log; as the members of [`ChangeEvent`].
+#[derive(Debug, Clone, Copy)]
+pub struct LogPlace<'i> {
+    /// The transaction that wrote it.
+    pub transaction: Option<Transaction>,
+    /// What has been delivered when it was.
+    pub position: Option<&'i Position>,
+    /// Whether it is the last of its transaction.
+    pub ends_transaction: bool,
+}
+
+impl<'i> LogPlace<'i> {
+    /// The position that has the whole transaction, if this is its last item.
+    pub fn end(&self) -> Option<&'i Position> {
+        self.position.filter(|_| self.ends_transaction)
     }
 }
 
@@ -88,7 +131,7 @@ pub struct ChangeEvent {
     /// What has been delivered when this was: on the last change of a transaction, the transaction
     /// too; on those before it, everything before the transaction. `None` where nobody knows.
     pub position: Option<Position>,
-    /// Whether it is the last change of its transaction.
+    /// Whether it is the last item of its transaction.
     pub ends_transaction: bool,
 }
 

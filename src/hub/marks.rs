@@ -60,10 +60,10 @@ pub(super) fn mark(
     item: &FeedItem,
     unfinished: &mut Vec<SubscriberKey>,
 ) {
-    let FeedItem::Change(event) = item else {
+    let Some(place) = item.log_place() else {
         return;
     };
-    let end = event.position.as_ref().filter(|_| event.ends_transaction);
+    let end = place.end();
     if registry.has_marked() {
         tell_by_frames(outbox, registry, end, unfinished);
     }

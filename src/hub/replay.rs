@@ -237,7 +237,7 @@ impl Replays {
         &mut self,
         registry: &Registry,
         history: &mut History,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
     ) -> Option<Go> {
         let end = history.end();
         let ready = |replay: &Replay| match replay.stage {
@@ -276,7 +276,7 @@ impl Replays {
     }
 
     /// The next pieces of the log, each for one.
-    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Catalog) -> Vec<Go> {
+    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Arc<Catalog>) -> Vec<Go> {
         let mut goes = Vec::new();
         for (who, replay) in self.list.iter_mut().enumerate() {
             let Stage::Log(_) = replay.stage else {
@@ -366,7 +366,7 @@ impl Replay {
     }
 
     /// What has come from the log, if anything has.
-    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Catalog) -> Option<Go> {
+    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Arc<Catalog>) -> Option<Go> {
         let Stage::Log(coming) = &mut self.stage else {
             return None;
         };
@@ -383,7 +383,7 @@ impl Replay {
                     then = Then::Lost("retention");
                     break;
                 }
-                Ok(item @ (FeedItem::Change(_) | FeedItem::Gap(_))) => {
+                Ok(item @ (FeedItem::Change(_) | FeedItem::Message(_) | FeedItem::Gap(_))) => {
                     items.extend(as_of_today(&item, catalog).into_item());
                 }
                 Ok(FeedItem::Catalog(_) | FeedItem::KeysChanged(_)) => {}
@@ -403,9 +403,7 @@ impl Replay {
     }
 
     fn take_note(&mut self, item: &FeedItem) {
-        if let FeedItem::Change(event) = item
-            && event.ends_transaction
-            && let Some(position) = &event.position
+        if let Some(position) = item.log_place().and_then(|place| place.end())
             && position.includes(&self.seen)
         {
             self.seen = position.clone();

@@ -163,6 +163,9 @@ impl Hub {
             let delivery = self.delivery(jiff::Timestamp::now(), super::publish::Pass::Deliver);
             delivery.publish(&gap, |key, frame| outbox.push((key, frame)));
         }
+        let delivery = self.delivery(jiff::Timestamp::now(), super::publish::Pass::Deliver);
+        let catalog = self.access.catalog();
+        delivery.messages_lost(catalog, &mut |key, frame| outbox.push((key, frame)));
         self.outbox = outbox;
         self.cohort = None;
         Metrics::count(&self.metrics.gaps, "resume");
