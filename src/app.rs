@@ -21,6 +21,8 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics, health};
 use crate::webhooks::{WebhookOptions, Webhooks};
 
+pub use crate::http::listen;
+
 /// Feed items that may wait for the hub; then capture waits, and the log keeps everything.
 const FEED_ITEMS: usize = 1024;
 
@@ -105,8 +107,10 @@ impl App {
         let hooks = Hooks::new();
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
+        let recent = past.clone();
         let (point_keeper, points) = Keeper::new(database.clone(), options.points);
         let hub = hub
+            .with_recent(Arc::new(move |changes| recent.recent(changes)))
             .with_past(Arc::new(move |position| past.since(position)))
             .with_hooks(&hooks)
             .with_points(points.clone())

@@ -74,47 +74,53 @@ impl FeedItem {
         }
     }
 
-    /// Where it stands in the log, if it was written there by somebody's transaction.
-    pub fn log_place(&self) -> Option<LogPlace<'_>> {
-        let (transaction, position, ends_transaction) = match self {
-            Self::Change(event) => (event.transaction, &event.position, event.ends_transaction),
-            Self::Message(message) => (
-                message.transaction,
-                &message.position,
-                message.ends_transaction,
-            ),
-            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => {
-                return None;
-            }
-        };
-        Some(LogPlace {
-            transaction,
-            position: position.as_ref(),
-            ends_transaction,
-        })
+    /// The transaction that did it, if one did and it is known.
+    pub fn transaction(&self) -> Option<Transaction> {
+        match self {
+            Self::Change(event) => event.transaction,
+            Self::Message(message) => message.transaction,
+            Self::Gap(gap) => gap.transaction,
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
+        }
     }
-}
 
-/// Where an item stands in the log; as the members of [`ChangeEvent`].
-#[derive(Debug, Clone, Copy)]
-pub struct LogPlace<'i> {
-    /// The transaction that wrote it.
-    pub transaction: Option<Transaction>,
-    /// What has been delivered when it was.
-    pub position: Option<&'i Position>,
+    /// What has been delivered when this was, if it was written by a transaction and anybody knows.
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Change(event) => event.position.as_ref(),
+            Self::Message(message) => message.position.as_ref(),
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => None,
+        }
+    }
+
+    /// The same, where something else is known to have been delivered.
+    #[must_use]
+    pub fn at(mut self, position: Position) -> Self {
+        match &mut self {
+            Self::Change(event) => Arc::make_mut(event).position = Some(position),
+            Self::Message(message) => Arc::make_mut(message).position = Some(position),
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => {}
+        }
+        self
+    }
+
     /// Whether it is the last of its transaction.
-    pub ends_transaction: bool,
-}
+    pub fn ends_transaction(&self) -> bool {
+        match self {
+            Self::Change(event) => event.ends_transaction,
+            Self::Message(message) => message.ends_transaction,
+            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => false,
+        }
+    }
 
-impl<'i> LogPlace<'i> {
-    /// The position that has the whole transaction, if this is its last item.
-    pub fn end(&self) -> Option<&'i Position> {
-        self.position.filter(|_| self.ends_transaction)
+    /// The position that has its whole transaction, if it is the last of it.
+    pub fn end(&self) -> Option<&Position> {
+        self.position().filter(|_| self.ends_transaction())
     }
 }
 
 /// One committed change to one record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChangeEvent {
     /// The collection as it was understood when the change was decoded.
     pub collection: Arc<Collection>,
@@ -227,6 +233,8 @@ pub struct Gap {
     pub collection: Arc<Collection>,
     /// Why, for logs and counters.
     pub reason: GapReason,
+    /// The transaction whose changes cannot be told, if it is that.
+    pub transaction: Option<Transaction>,
 }
 
 /// Why continuity was lost.

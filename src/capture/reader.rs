@@ -22,7 +22,7 @@ use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
     Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Message, Position, RecordId,
-    Snapshot, Xid, parse_image, record_id,
+    Snapshot, Transaction, Xid, parse_image, record_id,
 };
 use crate::telemetry::Metrics;
 
@@ -88,7 +88,7 @@ impl Reader {
         );
         let collections: Vec<_> = self.catalog.iter().map(Arc::clone).collect();
         for collection in collections {
-            self.send_gap(collection, reason).await?;
+            self.send_gap(collection, reason, None).await?;
         }
         Ok(())
     }
@@ -344,7 +344,7 @@ impl Reader {
             self.settle(read, cursor).await?;
             let stretch = read.stretch.as_ref().expect("still the same stretch");
             let collection = Arc::clone(&stretch.collection);
-            self.send_gap(collection, reason).await?;
+            self.send_gap(collection, reason, read.current()).await?;
         }
         Ok(())
     }
@@ -669,10 +669,15 @@ impl Reader {
         &mut self,
         collection: Arc<Collection>,
         reason: GapReason,
+        transaction: Option<Transaction>,
     ) -> Result<(), SessionError> {
         self.flush().await?;
         Metrics::count(&self.metrics.gaps, reason.as_str());
-        let gap = FeedItem::Gap(Gap { collection, reason });
+        let gap = FeedItem::Gap(Gap {
+            collection,
+            reason,
+            transaction,
+        });
         // Waits when the hub is behind: the log keeps everything meanwhile.
         let sent = self.feed.send(gap).await;
         sent.map_err(|_| SessionError::FeedClosed)

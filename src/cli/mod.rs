@@ -15,6 +15,8 @@ mod doctor;
 mod failure;
 mod health;
 mod migrate;
+#[cfg(unix)]
+mod open_files;
 mod options;
 mod policy;
 mod remote;

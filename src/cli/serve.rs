@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::failure::{self, Failure};
 use super::options::ConfigOptions;
 use super::terminal;
-use crate::app::{App, AppOptions};
+use crate::app::{App, AppOptions, listen};
 use crate::config::{Config, Flag, Need};
 use crate::db::{AppliedMigration, Database, DatabaseOptions, MigrateError, migrate};
 use crate::shutdown::Shutdown;
@@ -58,9 +58,11 @@ impl Serve {
         }
         let config = options.load_with(Need::Database, own)?;
         let log = start_logging(&config)?;
+        #[cfg(unix)]
+        super::open_files::raise_limit();
         let database = Database::new(&config.database).map_err(|error| Failure::usage(&error))?;
         // Before anything slow, so that a port that is taken is known at once.
-        let listener = bind(config.listen).await?;
+        let listener = bind(config.listen)?;
         prepare(&database, &config).await?;
         let options = AppOptions {
             log: Some(log),
@@ -117,8 +119,8 @@ async fn watch_signals(shutdown: Shutdown) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen(address).map_err(|error| {
         let text = format!(
             "could not listen on {address}: {error}\n  choose another address with --listen"
         );

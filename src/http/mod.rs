@@ -50,7 +50,7 @@ use room::Room;
 pub use axum::Router;
 pub use options::{HttpOptions, LoginRate, ProxyPosition, ServerOptions};
 pub use room::Neighbours;
-pub use server::serve;
+pub use server::{listen, serve};
 
 /// All endpoints, and 404 for all other paths. An application may merge them into its own router
 /// (after `reset_fallback`, if it has a fallback of its own); it should serve them with

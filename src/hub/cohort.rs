@@ -20,10 +20,9 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Whether what a transaction did is news to it.
+    /// Whether it is news to it what a transaction did. What is of none always is.
     pub(super) fn misses(&self, transaction: Option<Transaction>) -> bool {
-        let seen = |transaction| self.seen.contains(transaction);
-        !transaction.is_some_and(seen)
+        !transaction.is_some_and(|transaction| self.seen.contains(transaction))
     }
 }
 

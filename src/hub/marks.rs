@@ -60,10 +60,10 @@ pub(super) fn mark(
     item: &FeedItem,
     unfinished: &mut Vec<SubscriberKey>,
 ) {
-    let Some(place) = item.log_place() else {
+    let (FeedItem::Change(_) | FeedItem::Message(_)) = item else {
         return;
     };
-    let end = place.end();
+    let end = item.end();
     if registry.has_marked() {
         tell_by_frames(outbox, registry, end, unfinished);
     }

@@ -257,7 +257,9 @@ impl Delivery<'_> {
                 tell(topic, text, &mut group.members.iter().copied());
             }),
             Some(cohort) => cohort.all_groups().for_each(|(topic, text, members)| {
-                tell(topic, text, &mut members.iter().map(|member| member.key));
+                let missing = members.iter();
+                let missing = missing.filter(|member| member.misses(gap.transaction));
+                tell(topic, text, &mut missing.map(|member| member.key));
             }),
         }
     }

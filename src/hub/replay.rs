@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -11,7 +12,7 @@ use super::history::{History, Remembered, as_of_today};
 use super::mailbox::ClientId;
 use super::registry::{Registry, Subscriber, SubscriberKey};
 use crate::catalog::Catalog;
-use crate::event::{FeedItem, GapReason, Position};
+use crate::event::{FeedItem, GapReason, Position, Snapshot};
 use crate::topic::Subscription;
 
 /// Reads the log again from a position on. The last item says how far ([`FeedItem::Passed`]); without
@@ -20,6 +21,8 @@ pub type Past = Arc<dyn Fn(Position) -> mpsc::Receiver<FeedItem> + Send + Sync>;
 
 /// Items told in one go; between two goes what happens now, and commands, have their turn.
 const CHUNK_MAX: usize = 64;
+/// Goes out of memory before they have.
+const GOES_MAX: usize = 16;
 /// How long a subscriber may take nothing before it is let go.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take nothing while the log is read for it; then others have their turn.
@@ -35,6 +38,8 @@ pub(super) struct Replays {
     past: Option<Past>,
     /// When the next go is due; `None` while nothing can be told before something happens.
     due: Option<Instant>,
+    /// Memory is about to reach further back, and those who need that wait for it.
+    recalling: bool,
 }
 
 /// One subscriber who is, under some of its subscriptions.
@@ -104,7 +109,13 @@ impl Replays {
             list: Vec::new(),
             past: None,
             due: None,
+            recalling: false,
         }
+    }
+
+    /// Says whether memory is about to reach further back.
+    pub(super) fn set_recalling(&mut self, recalling: bool) {
+        self.recalling = recalling;
     }
 
     pub(super) fn set_past(&mut self, past: Past) {
@@ -142,7 +153,9 @@ impl Replays {
             moved_at: now,
             read_at: now,
         });
-        self.due = Some(now);
+        if !self.recalling {
+            self.due = Some(now);
+        }
     }
 
     /// Waits until somebody may be told something. Safe to drop half-way.
@@ -195,11 +208,11 @@ impl Replays {
     }
 
     /// Finds out from where those are told who have just begun.
-    pub(super) fn locate(&mut self, history: &History) {
-        let Some(newest) = history.reached().newest() else {
+    pub(super) fn locate(&mut self, history: &mut History) {
+        let Some(newest) = history.reached().newest().cloned() else {
             return;
         };
-        let now = Instant::now();
+        let (now, recalling) = (Instant::now(), self.recalling);
         for replay in &mut self.list {
             let same_epoch = replay.seen.epoch() == newest.epoch();
             if !same_epoch && matches!(replay.stage, Stage::Memory(_)) {
@@ -221,7 +234,7 @@ impl Replays {
                 .filter(|_| same_epoch && (known || replay.trusted))
             {
                 Stage::Memory(place)
-            } else if replay.read_at > now {
+            } else if replay.read_at > now || recalling {
                 Stage::Begin
             } else if let Some(past) = &self.past {
                 replay.read_at = now + READ_INTERVAL;
@@ -232,47 +245,44 @@ impl Replays {
         }
     }
 
-    /// The next piece of memory, for all who are at the same place and have room for it.
-    pub(super) fn next_memory(
+    /// The next pieces of memory: each for all who are at the same place, have seen the same and have room for it.
+    pub(super) fn next_of_memory(
         &mut self,
         registry: &Registry,
         history: &mut History,
         catalog: &Arc<Catalog>,
-    ) -> Option<Go> {
+    ) -> Vec<Go> {
         let end = history.end();
-        let ready = |replay: &Replay| match replay.stage {
-            Stage::Memory(place) if place < end => replay.room(registry).map(|room| (place, room)),
-            _ => None,
-        };
-        let places = self.list.iter().map(ready);
-        let places: Vec<_> = places
-            .enumerate()
-            .filter_map(|(who, at)| Some((who, at?)))
-            .collect();
-        let &(_, (first, _)) = places.iter().min_by_key(|(_, (place, _))| place)?;
-        let together = places.iter().filter(|(_, (place, _))| *place == first);
-        let who: Vec<usize> = together.clone().map(|(who, _)| *who).collect();
-        let count = together.map(|(_, (_, room))| *room).min().unwrap_or(1);
-        let mut next = first;
-        let mut items = Vec::new();
-        while next < end && items.len() < count {
-            match history.get(next, catalog) {
-                None if items.is_empty() => {
-                    // Forgotten meanwhile.
-                    who.iter()
-                        .for_each(|&who| self.list[who].stage = Stage::Begin);
-                    return None;
-                }
-                None => break,
-                Some(remembered) => items.extend(remembered.into_item()),
+        let mut together: IndexMap<(u64, Arc<Snapshot>), (Vec<usize>, usize)> = IndexMap::new();
+        for (who, replay) in self.list.iter().enumerate() {
+            if let Stage::Memory(place) = replay.stage
+                && place < end
+                && let Some(room) = replay.room(registry)
+            {
+                let key = (place, Arc::clone(replay.seen.floor()));
+                let (all, least) = together.entry(key).or_insert((Vec::new(), room));
+                all.push(who);
+                *least = room.min(*least);
             }
-            next += 1;
         }
-        Some(Go {
-            who,
-            items,
-            then: Then::Memory(next),
-        })
+        together.sort_unstable_by(|(one, _), _, (other, _), _| one.cmp(other));
+        let mut goes = Vec::new();
+        for ((place, _), (who, room)) in together.into_iter().take(GOES_MAX) {
+            // The positions that are told are those of somebody who has seen what they have.
+            let seen = self.list[who[0]].seen.clone();
+            match remembered(place, room, &seen, history, catalog) {
+                Some((items, next)) => goes.push(Go {
+                    who,
+                    items,
+                    then: Then::Memory(next),
+                }),
+                // Forgotten meanwhile.
+                None => who
+                    .iter()
+                    .for_each(|&who| self.list[who].stage = Stage::Begin),
+            }
+        }
+        goes
     }
 
     /// The next pieces of the log, each for one.
@@ -348,6 +358,7 @@ impl Replays {
         let due = |replay: &Replay| match replay.stage {
             Stage::Memory(place) if place == history.end() => None,
             Stage::Memory(_) if replay.room(registry).is_some() => Some(now),
+            Stage::Begin if self.recalling => None,
             Stage::Memory(_) | Stage::Begin | Stage::Log(_) => Some(now + LOOK_INTERVAL),
             Stage::Lost(_) => Some(now),
         };
@@ -403,7 +414,7 @@ impl Replay {
     }
 
     fn take_note(&mut self, item: &FeedItem) {
-        if let Some(position) = item.log_place().and_then(|place| place.end())
+        if let Some(position) = item.end()
             && position.includes(&self.seen)
         {
             self.seen = position.clone();
@@ -415,6 +426,36 @@ impl Replay {
         let mut cohort = Cohort::default();
         cohort.insert(self.key, &self.texts, &self.seen);
         cohort
+    }
+}
+
+/// So many items from a place on, and the place after them; `None` if they have been forgotten.
+fn remembered(
+    place: u64,
+    room: usize,
+    seen: &Position,
+    history: &mut History,
+    catalog: &Arc<Catalog>,
+) -> Option<(Vec<FeedItem>, u64)> {
+    let (mut items, mut next) = (Vec::new(), place);
+    while next < history.end() && items.len() < room {
+        let Some(remembered) = history.get(next, catalog) else {
+            break;
+        };
+        let item = remembered.into_item();
+        items.extend(item.map(|item| as_after(item, seen)));
+        next += 1;
+    }
+    (next > place).then_some((items, next))
+}
+
+/// An item with the position of somebody who had seen `seen` before.
+fn as_after(item: FeedItem, seen: &Position) -> FeedItem {
+    let position = item.position();
+    let beside = position.map(|position| position.beside(seen));
+    match beside {
+        Some(beside) if Some(&beside) != position => item.at(beside),
+        _ => item,
     }
 }
 

@@ -79,11 +79,11 @@ impl Hub {
     /// Tells everybody who has missed something a piece of it.
     pub(super) async fn replay(&mut self, stop: &CancellationToken) {
         self.replays.forget_gone(&self.registry);
-        self.replays.locate(&self.history);
+        self.replays.locate(&mut self.history);
         let catalog = std::sync::Arc::clone(self.access.catalog());
         let memory = self
             .replays
-            .next_memory(&self.registry, &mut self.history, &catalog);
+            .next_of_memory(&self.registry, &mut self.history, &catalog);
         let log = self.replays.next_of_log(&self.registry, &catalog);
         for go in memory.into_iter().chain(log) {
             self.tell(go, stop).await;
@@ -159,6 +159,7 @@ impl Hub {
             let gap = FeedItem::Gap(Gap {
                 collection,
                 reason: GapReason::Retention,
+                transaction: None,
             });
             let delivery = self.delivery(jiff::Timestamp::now(), super::publish::Pass::Deliver);
             delivery.publish(&gap, |key, frame| outbox.push((key, frame)));

@@ -22,6 +22,7 @@ use super::messages::Filters;
 use super::personal::Enrichers;
 use super::points::Book;
 use super::publish::{Delivery, Pass};
+use super::recall::Recall;
 use super::registry::{Registry, SubscriberKey};
 use super::replay::Replays;
 use super::resume::Beat;
@@ -59,6 +60,7 @@ pub struct Hub {
     /// What messages are filtered by.
     pub(super) filters: Filters,
     pub(super) replays: Replays,
+    pub(super) recall: Recall,
     pub(super) beat: Beat,
     pub(super) book: Book,
     /// Who is told of the past just now; `None` while what happens now is told.
@@ -91,6 +93,7 @@ impl Hub {
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
             filters: Filters::default(),
+            recall: Recall::default(),
             beat: Beat::default(),
             book: Book::default(),
             cohort: None,
@@ -142,6 +145,7 @@ impl Hub {
                 Some(step) = self.snapshots.next() => self.snapshot_step(step, &stop).await,
                 () = self.beat.next(self.registry.has_marked() || self.book.is_used()) => self.beat(),
                 () = self.replays.next_go() => self.replay(&stop).await,
+                item = self.recall.next() => self.recall_step(item),
                 taken = feed.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
                         return;
@@ -246,6 +250,9 @@ impl Hub {
             );
             self.flush(&mut overrun);
             self.history.note(item);
+            if let FeedItem::Passed(position) = item {
+                self.begin_recall(position);
+            }
             for key in self.registry.follow(item) {
                 self.end_stream(key, DisconnectReason::AuthUnknown);
             }

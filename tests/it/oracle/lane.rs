@@ -55,7 +55,8 @@ impl<'p> Lane<'p, '_> {
             let is_whole = match self.is_alone {
                 // No mark waits for it. Once there is nothing to wait for, the last stream has told all.
                 true => is_last && self.subscriber.away.is_none(),
-                false => segment.is_whole,
+                // Who was away hears the mark of the phase in which it left first.
+                false => segment.is_whole && segments[at + 1..].iter().all(|later| !later.is_whole),
             };
             self.segment(segment, is_whole, &excuses);
         }
