@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use super::CaptureOptions;
 use super::cursor::Cursor;
 use super::error::SessionError;
 use super::reader::Reader;
-use super::session::{Moment, believed_below, read_changes};
+use super::session::{Moment, believed_below, read_changes, whole_from};
 use crate::db::Database;
-use crate::event::{FeedItem, Position, log_of};
+use crate::event::{FeedItem, Position, Snapshot, log_of};
 use crate::telemetry::Metrics;
 
 /// Reads of the past at a time, over all who ask; the others wait. Each takes a pooled connection.
@@ -81,6 +82,40 @@ impl Past {
         receiver
     }
 
+    /// What happened lately, about `changes` changes at most, as [`since`](Self::since) gives it. The first item is a
+    /// [`FeedItem::Passed`], too: what had happened before.
+    pub fn recent(&self, changes: u32) -> mpsc::Receiver<FeedItem> {
+        let (items, receiver) = mpsc::channel(ITEMS);
+        let past = self.clone();
+        tokio::spawn(async move {
+            if let Err(failure) = past.read_recent(changes, &items).await {
+                tracing::debug!(
+                    error = &failure.cause as &dyn std::error::Error,
+                    "what happened before the start cannot be read; the log is read for each who comes back"
+                );
+            }
+        });
+        receiver
+    }
+
+    async fn read_recent(
+        &self,
+        changes: u32,
+        items: &mpsc::Sender<FeedItem>,
+    ) -> Result<(), Failure> {
+        let client = self.database.pool().get().await?;
+        let moment = Moment::of(&client, self.answer_deadline).await?;
+        if moment.is_closed {
+            return Err(ReplayError::Closed.into());
+        }
+        let xid = whole_from(&client, changes, self.answer_deadline).await?;
+        let floor = Snapshot::new(xid.min(moment.snapshot.xmax()), Vec::new());
+        let position = Position::new(moment.epoch.into(), Arc::new(floor));
+        // Nobody may be waiting any more; then the next item finds that out, too.
+        let _ = items.send(FeedItem::Passed(position.clone())).await;
+        self.tell(&client, &position, items).await
+    }
+
     async fn read(
         self,
         position: Position,
@@ -136,12 +171,22 @@ impl Past {
         if position.floor().xmax() > moment.snapshot.xmax() {
             return Err(Failure::last(ReplayError::Future));
         }
-        let epoch: Arc<str> = moment.epoch.into();
+        self.tell(&client, position, items).await
+    }
+
+    /// Reads what a position of the present epoch does not contain.
+    async fn tell(
+        &self,
+        client: &Client,
+        position: &Position,
+        items: &mpsc::Sender<FeedItem>,
+    ) -> Result<(), Failure> {
+        let epoch: Arc<str> = position.epoch().into();
         let mut cursor = Cursor::new((**position.floor()).clone());
         let (database, metrics) = (self.database.clone(), self.metrics.clone());
         let mut reader = Reader::new(database, items.clone(), metrics);
         reader.load_catalog().await?;
-        let rows = read_changes(&client, cursor.head(), self.answer_deadline).await?;
+        let rows = read_changes(client, cursor.head(), self.answer_deadline).await?;
         let (deadline, position) = (self.answer_deadline, position.clone());
         reader
             .read_again(rows, &mut cursor, &epoch, deadline, position)

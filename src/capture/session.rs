@@ -20,6 +20,7 @@ pub(super) const OPEN_LOG: &str = include_str!("../../sql/capture/open_log.sql")
 const SESSION: &str = include_str!("../../sql/capture/session.sql");
 const CURRENT_SNAPSHOT: &str = include_str!("../../sql/capture/current_snapshot.sql");
 const BELIEVED_BELOW: &str = include_str!("../../sql/capture/believed_below.sql");
+const RECENT: &str = include_str!("../../sql/capture/recent.sql");
 const READ_CHANGES: &str = include_str!("../../sql/capture/read_changes.sql");
 const FALL_ASLEEP: &str = include_str!("../../sql/capture/fall_asleep.sql");
 const WAKE_UP: &str = include_str!("../../sql/capture/wake_up.sql");
@@ -260,6 +261,22 @@ pub(super) async fn believed_below(
     };
     let xid = within(deadline, doing, answer).await?;
     Ok(xid.map(|xid| xid.parse().expect("xid8 is printed as digits")))
+}
+
+/// The first of the latest transactions, of about `changes` changes at most, of which the log still has everything.
+pub(super) async fn whole_from(
+    client: &Client,
+    changes: u32,
+    deadline: Duration,
+) -> Result<Xid, SessionError> {
+    let doing = "find out how far back the log reaches";
+    let answer = async {
+        let row = client.query_one(RECENT, &[&i64::from(changes)]).await;
+        row.and_then(|row| row.try_get::<_, i64>("xid"))
+            .map_err(|source| SessionError::Query { doing, source })
+    };
+    let xid = within(deadline, doing, answer).await?;
+    Ok(Xid(xid.unsigned_abs()))
 }
 
 /// Starts a read of everything that `head` does not contain, on any connection.

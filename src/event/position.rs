@@ -69,6 +69,19 @@ impl Position {
         }
     }
 
+    /// The same for somebody who has seen what `seen` contains for certain, too.
+    #[must_use]
+    pub fn beside(&self, seen: &Self) -> Self {
+        let adds = self.within.is_some()
+            && self.epoch == seen.epoch
+            && self.before.is_within(&seen.before);
+        let before = if adds { &seen.before } else { &self.before };
+        Self {
+            before: Arc::clone(before),
+            ..self.clone()
+        }
+    }
+
     /// The epoch in which it means something.
     pub fn epoch(&self) -> &str {
         &self.epoch
@@ -200,6 +213,41 @@ mod tests {
             (at(0x10, 30), false),
         ] {
             assert_eq!(position.contains(transaction), delivered, "{transaction:?}");
+        }
+    }
+
+    #[test]
+    fn who_had_seen_more_has_that_beside_what_is_told() {
+        for (told, seen, both) in [
+            (
+                "e:10:10::10:30::a0.22",
+                "e:10:20:10",
+                "e:10:20:10:10:30::a0.22",
+            ),
+            (
+                "e:10:10::10:30::a0.22",
+                "e:10:20:10:20:25::90.21",
+                "e:10:20:10:10:30::a0.22",
+            ),
+            // Nothing that is not known for certain, nothing of elsewhere, and nothing where all is told already.
+            (
+                "e:10:15::10:30::a0.22",
+                "e:10:20:10",
+                "e:10:15::10:30::a0.22",
+            ),
+            (
+                "e:10:10::10:30::a0.22",
+                "f:10:20:10",
+                "e:10:10::10:30::a0.22",
+            ),
+            ("e:30:30:", "e:10:20:10", "e:30:30:"),
+        ] {
+            let position = |text: &str| text.parse::<Position>().expect(text);
+            assert_eq!(
+                position(told).beside(&position(seen)).to_string(),
+                both,
+                "{told} beside {seen}"
+            );
         }
     }
 

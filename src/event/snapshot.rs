@@ -24,6 +24,18 @@ pub struct Snapshot {
 pub struct NotASnapshot(String);
 
 impl Snapshot {
+    /// Everything below `xmax` but those in progress, which are sorted and below it.
+    pub fn new(xmax: Xid, in_progress: Vec<Xid>) -> Self {
+        debug_assert!(
+            in_progress.is_sorted() && in_progress.last().is_none_or(|last| *last < xmax)
+        );
+        Self {
+            xmin: in_progress.first().copied().unwrap_or(xmax),
+            xmax,
+            in_progress,
+        }
+    }
+
     /// The first transaction that had not begun to count.
     pub fn xmax(&self) -> Xid {
         self.xmax

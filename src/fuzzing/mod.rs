@@ -3,7 +3,7 @@
 //! *Owns* the properties that hold for any input; each function here is one fuzz target.
 //! *Takes* bytes: UTF-8, whose parts are divided by lines of `---`. What is left out has a default.
 //! *Gives* nothing, or panics: then something is wrong with the room that was asked.
-//! *Never* is part of a release: it is there for tests and for `cargo fuzz` (`fuzz/run`).
+//! *Never* is part of a release: it is there for tests and for fuzzing (`fuzz/run`).
 
 mod images;
 mod options;

@@ -7,14 +7,20 @@
 
 mod address;
 mod body;
+mod clients;
+mod connection;
 mod cors;
 mod errors;
 mod form;
 mod headers;
 mod health;
+mod inbox;
+mod json_form;
+mod log;
 mod login;
 mod login_form;
 mod login_limit;
+mod openapi;
 mod options;
 mod page;
 mod panics;
@@ -22,10 +28,13 @@ mod paths;
 mod plain;
 mod pulse;
 mod room;
+mod send;
 mod server;
 mod stall;
+mod store;
 mod stream;
 mod subscribe;
+mod superuser;
 mod timers;
 
 #[cfg(test)]
@@ -41,7 +50,7 @@ use room::Room;
 pub use axum::Router;
 pub use options::{HttpOptions, LoginRate, ProxyPosition, ServerOptions};
 pub use room::Neighbours;
-pub use server::serve;
+pub use server::{listen, serve};
 
 /// All endpoints, and 404 for all other paths. An application may merge them into its own router
 /// (after `reset_fallback`, if it has a fallback of its own); it should serve them with
@@ -76,7 +85,12 @@ fn endpoints() -> Router<Room> {
             "/api/collections/{collection}/auth-methods",
             any(not_found).get(login::methods),
         )
+        .merge(clients::routes())
+        .merge(log::routes())
+        .merge(openapi::routes())
         .merge(page::routes())
+        .merge(send::routes())
+        .merge(store::routes())
         .method_not_allowed_fallback(not_found)
         .fallback(not_found)
 }

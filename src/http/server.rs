@@ -1,6 +1,7 @@
 //! The server: accepts connections, speaks HTTP/1 and HTTP/2 over them, and drains them at the end.
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use axum::extract::ConnectInfo;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -36,6 +37,26 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 /// How long accepting pauses when the process has run out of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Connections that may wait until they are taken up. Where there are more, a client is ignored for a second before it
+/// tries again; so many come at once after a restart. The system may allow fewer.
+const BACKLOG: u32 = 4096;
+
+/// Takes a port. Must be called in a runtime.
+///
+/// # Errors
+/// If somebody else has it, or it may not be taken.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // On Windows that would let others take it, too.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `router` on `listener` until told to stop; then lets connections finish for as long as
 /// `options.server.drain`, and closes what is left.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::registry::SubscriberKey;
-use crate::event::{ChangeEvent, Position};
+use crate::event::{Position, Transaction};
 
 /// Subscribers by topic, then by the subscription's whole text.
 #[derive(Default)]
@@ -20,10 +20,9 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Whether an event is news to it.
-    pub(super) fn misses(&self, event: &ChangeEvent) -> bool {
-        let seen = |transaction| self.seen.contains(transaction);
-        !event.transaction.is_some_and(seen)
+    /// Whether it is news to it what a transaction did. What is of none always is.
+    pub(super) fn misses(&self, transaction: Option<Transaction>) -> bool {
+        !transaction.is_some_and(|transaction| self.seen.contains(transaction))
     }
 }
 

@@ -4,8 +4,14 @@ use crate::event::Position;
 
 /// A set of transactions, as a union of positions. Mostly that is one. After the reader of the log
 /// has begun anew it may be two for a moment, neither of which includes the other.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Extent(Vec<Position>);
+
+impl From<Position> for Extent {
+    fn from(position: Position) -> Self {
+        Self(vec![position])
+    }
+}
 
 impl Extent {
     /// Takes in what a position contains.

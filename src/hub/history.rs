@@ -1,14 +1,24 @@
 //! What happened lately, in the order of the feed, for those who were away for a short while.
 
-use std::collections::VecDeque;
+mod earlier;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+pub(super) use earlier::Earlier;
 
 use super::extent::Extent;
 use crate::catalog::Catalog;
-use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, Position, RowImage, parse_image};
+use crate::event::{
+    ChangeEvent, FeedItem, Gap, GapReason, Message, Position, RowImage, parse_image,
+};
 
 /// What an event takes beside its images, about.
 const EVENT_BYTES: u64 = 256;
+/// The number of the first item that the feed brings: what was before has room below.
+const BEGIN: u64 = 1 << 32;
+/// Places that are known at a time.
+const PLACES_MAX: usize = 1024;
 
 /// A bounded memory of the feed.
 ///
@@ -18,7 +28,7 @@ pub(super) struct History {
     frames_max: usize,
     bytes_max: u64,
     items: VecDeque<FeedItem>,
-    /// The number of the first item; the first of all is 0.
+    /// The number of the first item.
     first: u64,
     bytes: u64,
     /// What had been delivered before the first item.
@@ -30,6 +40,9 @@ pub(super) struct History {
     ends: VecDeque<(u64, Extent)>,
     /// The items begin inside a transaction, whose beginning was forgotten.
     torn: bool,
+    /// Where those stand who have what a position contains, as found before. What a number stands for never
+    /// changes, so that only those who are forgotten are wrong.
+    places: HashMap<Position, u64>,
 }
 
 impl History {
@@ -38,22 +51,22 @@ impl History {
             frames_max,
             bytes_max,
             items: VecDeque::new(),
-            first: 0,
+            first: BEGIN,
             bytes: 0,
             floor: None,
             reached: Extent::default(),
             ends: VecDeque::new(),
             torn: false,
+            places: HashMap::new(),
         }
     }
 
     /// Takes note of an item after it was delivered.
     pub(super) fn note(&mut self, item: &FeedItem) {
         match item {
-            FeedItem::Change(event) => {
-                let ends = event.position.as_ref().filter(|_| event.ends_transaction);
+            FeedItem::Change(_) | FeedItem::Message(_) => {
                 self.keep(item.clone());
-                if let Some(position) = ends {
+                if let Some(position) = item.end() {
                     self.reach(position);
                 }
                 self.trim();
@@ -79,20 +92,71 @@ impl History {
 
     /// From which item on somebody misses something who has what a position contains; `None` if that
     /// may have been forgotten.
-    pub(super) fn place_of(&self, seen: &Position) -> Option<u64> {
+    pub(super) fn place_of(&mut self, seen: &Position) -> Option<u64> {
         if !self.floor.as_ref()?.is_within(seen) {
             return None;
         }
+        let known = self.places.get(seen).copied();
         let passed = |(_, extent): &(u64, Extent)| extent.is_within(seen);
-        match self.ends.partition_point(passed) {
-            0 => Some(self.first),
-            count => Some(self.ends[count - 1].0),
+        let ended = match self.ends.partition_point(passed) {
+            0 => self.first,
+            count => self.ends[count - 1].0,
+        };
+        let from = known.unwrap_or_default().max(ended);
+        let has_seen =
+            |item: &FeedItem| matches!(item.transaction(), Some(one) if seen.contains(one));
+        let later = self.items.range((from - self.first) as usize..);
+        let place = from + later.take_while(|item| has_seen(item)).count() as u64;
+        if known != Some(place) {
+            if self.places.len() >= PLACES_MAX {
+                self.places.clear();
+            }
+            self.places.insert(seen.clone(), place);
         }
+        Some(place)
+    }
+
+    /// How many items from before its beginning it may be given: there must be room for what happens next.
+    pub(super) fn earlier_max(&self) -> usize {
+        self.frames_max / 2
+    }
+
+    /// Takes in what happened before its beginning; returns how many changes that were. Nothing if it has forgotten
+    /// its beginning meanwhile.
+    pub(super) fn recall(&mut self, earlier: Earlier) -> usize {
+        let began = Extent::from(earlier.began().clone());
+        if self.floor.as_ref() != Some(&began) || self.first != BEGIN {
+            return 0;
+        }
+        let Some((floor, items)) = earlier.into_parts(self.earlier_max(), self.bytes_max / 2)
+        else {
+            return 0;
+        };
+        let count = items.len();
+        let mut ends = VecDeque::new();
+        let first = BEGIN - count as u64;
+        for (index, item) in items.iter().enumerate() {
+            if let Some(position) = item.position()
+                && item.ends_transaction()
+            {
+                ends.push_back((first + index as u64 + 1, Extent::from(position.clone())));
+            }
+        }
+        ends.push_back((BEGIN, began));
+        ends.append(&mut self.ends);
+        self.ends = ends;
+        self.bytes += items.iter().map(size).sum::<u64>();
+        let later = std::mem::replace(&mut self.items, items);
+        self.items.extend(later);
+        self.first = first;
+        self.floor = Some(floor.into());
+        self.places.clear();
+        count
     }
 
     /// The item with a number, as the catalog of today understands it; `None` if it was forgotten
     /// or is yet to come.
-    pub(super) fn get(&mut self, number: u64, catalog: &Catalog) -> Option<Remembered> {
+    pub(super) fn get(&mut self, number: u64, catalog: &Arc<Catalog>) -> Option<Remembered> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let item = self.items.get_mut(index)?;
         let remembered = as_of_today(item, catalog);
@@ -103,7 +167,7 @@ impl History {
     }
 
     fn keep(&mut self, item: FeedItem) {
-        self.bytes += bytes(&item);
+        self.bytes += size(&item);
         self.items.push_back(item);
     }
 
@@ -140,7 +204,7 @@ impl History {
             let Some(item) = self.items.pop_front() else {
                 return;
             };
-            self.bytes -= bytes(&item);
+            self.bytes -= size(&item);
             self.first += 1;
             self.torn = true;
             self.floor = None;
@@ -167,7 +231,15 @@ pub(super) enum Remembered {
 }
 
 /// An item as if it had been read today: with the fields, and under the policy, of now.
-pub(super) fn as_of_today(item: &FeedItem, catalog: &Catalog) -> Remembered {
+pub(super) fn as_of_today(item: &FeedItem, catalog: &Arc<Catalog>) -> Remembered {
+    if let FeedItem::Message(message) = item
+        && !Arc::ptr_eq(&message.catalog, catalog)
+    {
+        return Remembered::Item(FeedItem::Message(Arc::new(Message {
+            catalog: Arc::clone(catalog),
+            ..(**message).clone()
+        })));
+    }
     let Some(then) = item.collection() else {
         return Remembered::Item(item.clone());
     };
@@ -180,6 +252,7 @@ pub(super) fn as_of_today(item: &FeedItem, catalog: &Catalog) -> Remembered {
     let gap = |reason| Gap {
         collection: Arc::clone(now),
         reason,
+        transaction: item.transaction(),
     };
     let event = match item {
         FeedItem::Change(event) => event,
@@ -210,11 +283,13 @@ pub(super) fn as_of_today(item: &FeedItem, catalog: &Catalog) -> Remembered {
     })))
 }
 
-fn bytes(item: &FeedItem) -> u64 {
+/// What an item takes of memory, about.
+fn size(item: &FeedItem) -> u64 {
     let image =
         |image: &Option<RowImage>| image.as_ref().map_or(0, |image| image.json().len() as u64);
     match item {
         FeedItem::Change(event) => EVENT_BYTES + image(&event.old) + image(&event.new),
+        FeedItem::Message(message) => EVENT_BYTES + message.data.len() as u64,
         _ => EVENT_BYTES,
     }
 }

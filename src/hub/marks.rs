@@ -76,10 +76,10 @@ pub(super) fn mark(
     unfinished: &mut Vec<SubscriberKey>,
     about: impl Fn(SubscriberKey, &Marks) -> bool,
 ) {
-    let FeedItem::Change(event) = item else {
+    let (FeedItem::Change(_) | FeedItem::Message(_)) = item else {
         return;
     };
-    let end = event.position.as_ref().filter(|_| event.ends_transaction);
+    let end = item.end();
     if registry.has_marked() {
         tell_by_frames(outbox, registry, end, unfinished, about);
     }

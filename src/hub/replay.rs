@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -11,7 +12,7 @@ use super::history::{History, Remembered, as_of_today};
 use super::mailbox::ClientId;
 use super::registry::{Registry, Subscriber, SubscriberKey};
 use crate::catalog::Catalog;
-use crate::event::{FeedItem, GapReason, Position};
+use crate::event::{FeedItem, GapReason, Position, Snapshot};
 use crate::topic::Subscription;
 
 /// Reads the log again from a position on. The last item says how far ([`FeedItem::Passed`]); without
@@ -20,6 +21,8 @@ pub type Past = Arc<dyn Fn(Position) -> mpsc::Receiver<FeedItem> + Send + Sync>;
 
 /// Items told in one go; between two goes what happens now, and commands, have their turn.
 const CHUNK_MAX: usize = 64;
+/// Goes out of memory before they have.
+const GOES_MAX: usize = 16;
 /// How long a subscriber may take nothing before it is let go.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take nothing while the log is read for it; then others have their turn.
@@ -35,6 +38,8 @@ pub(super) struct Replays {
     past: Option<Past>,
     /// When the next go is due; `None` while nothing can be told before something happens.
     due: Option<Instant>,
+    /// Memory is about to reach further back, and those who need that wait for it.
+    recalling: bool,
 }
 
 /// One subscriber who is, under some of its subscriptions.
@@ -48,8 +53,10 @@ pub(super) struct Replay {
     pub seen: Position,
     /// The log has confirmed that what it has been told has happened.
     trusted: bool,
-    /// Nothing may be told again: it is what follows a snapshot.
-    pub is_exact: bool,
+    /// It goes on from a snapshot, or was told something already: it must not be told anything that is older.
+    is_bound: bool,
+    /// It goes on from a snapshot, and says nothing of the position of its stream.
+    pub follows_snapshot: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,
@@ -58,12 +65,10 @@ pub(super) struct Replay {
 }
 
 /// What somebody has been told who comes back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum From {
     /// What this contains.
     Position(Position),
-    /// What this contains, which is known to have happened: the records of that moment. Nothing of it is to be told again.
-    Moment(Position),
     /// Nobody can say.
     Unknown,
 }
@@ -106,7 +111,13 @@ impl Replays {
             list: Vec::new(),
             past: None,
             due: None,
+            recalling: false,
         }
+    }
+
+    /// Says whether memory is about to reach further back.
+    pub(super) fn set_recalling(&mut self, recalling: bool) {
+        self.recalling = recalling;
     }
 
     pub(super) fn set_past(&mut self, past: Past) {
@@ -121,9 +132,8 @@ impl Replays {
         subscriptions: &[&Subscription],
         from: From,
     ) {
-        let is_exact = matches!(from, From::Moment(_));
         let (seen, stage) = match from {
-            From::Position(seen) | From::Moment(seen) => (seen, Stage::Begin),
+            From::Position(seen) => (seen, Stage::Begin),
             From::Unknown => (
                 Position::new("".into(), Arc::default()),
                 Stage::Lost("unknown"),
@@ -139,13 +149,16 @@ impl Replays {
             generation: subscriber.generation,
             texts: subscriptions.iter().map(text).collect(),
             seen,
-            trusted: is_exact,
-            is_exact,
+            trusted: false,
+            is_bound: false,
+            follows_snapshot: false,
             stage,
             moved_at: now,
             read_at: now,
         });
-        self.due = Some(now);
+        if !self.recalling {
+            self.due = Some(now);
+        }
     }
 
     /// Waits until somebody may be told something. Safe to drop half-way.
@@ -165,9 +178,23 @@ impl Replays {
     }
 
     /// Under which subscriptions a subscriber is told of the past, and what it has been told.
-    pub(super) fn texts_of(&self, key: SubscriberKey) -> impl Iterator<Item = (&Arc<str>, From)> {
+    pub(super) fn texts_of(
+        &self,
+        key: SubscriberKey,
+    ) -> impl Iterator<Item = (&Arc<str>, &Position)> {
         let own = self.list.iter().filter(move |replay| replay.key == key);
-        own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, replay.from())))
+        own.flat_map(|replay| replay.texts.iter().map(|(_, text)| (text, &replay.seen)))
+    }
+
+    /// What a subscriber was begun to be told last follows a snapshot; `trusted` if its position was read from the
+    /// database just now.
+    pub(super) fn last_is_after_snapshot(&mut self, key: SubscriberKey, trusted: bool) {
+        let last = self.list.last_mut();
+        if let Some(replay) = last.filter(|replay| replay.key == key) {
+            replay.is_bound = true;
+            replay.follows_snapshot = true;
+            replay.trusted = trusted;
+        }
     }
 
     /// Whether a subscriber is told of the past.
@@ -185,11 +212,11 @@ impl Replays {
     }
 
     /// Finds out from where those are told who have just begun.
-    pub(super) fn locate(&mut self, history: &History) {
-        let Some(newest) = history.reached().newest() else {
+    pub(super) fn locate(&mut self, history: &mut History) {
+        let Some(newest) = history.reached().newest().cloned() else {
             return;
         };
-        let now = Instant::now();
+        let (now, recalling) = (Instant::now(), self.recalling);
         for replay in &mut self.list {
             let same_epoch = replay.seen.epoch() == newest.epoch();
             if !same_epoch && matches!(replay.stage, Stage::Memory(_)) {
@@ -202,12 +229,16 @@ impl Replays {
             let known = history.reached().includes(&replay.seen);
             replay.stage = if replay.seen.log() != newest.log() {
                 Stage::Lost("epoch")
+            } else if replay.is_bound && !same_epoch {
+                // Nobody can say of what was told, or shown by a snapshot, the crash has left nothing. To tell it
+                // all again would be to go back in time.
+                Stage::Lost("crash")
             } else if let Some(place) = history
                 .place_of(&replay.seen)
                 .filter(|_| same_epoch && (known || replay.trusted))
             {
                 Stage::Memory(place)
-            } else if replay.read_at > now {
+            } else if replay.read_at > now || recalling {
                 Stage::Begin
             } else if let Some(past) = &self.past {
                 replay.read_at = now + READ_INTERVAL;
@@ -218,51 +249,48 @@ impl Replays {
         }
     }
 
-    /// The next piece of memory, for all who are at the same place and have room for it.
-    pub(super) fn next_memory(
+    /// The next pieces of memory: each for all who are at the same place, have seen the same and have room for it.
+    pub(super) fn next_of_memory(
         &mut self,
         registry: &Registry,
         history: &mut History,
-        catalog: &Catalog,
-    ) -> Option<Go> {
+        catalog: &Arc<Catalog>,
+    ) -> Vec<Go> {
         let end = history.end();
-        let ready = |replay: &Replay| match replay.stage {
-            Stage::Memory(place) if place < end => replay.room(registry).map(|room| (place, room)),
-            _ => None,
-        };
-        let places = self.list.iter().map(ready);
-        let places: Vec<_> = places
-            .enumerate()
-            .filter_map(|(who, at)| Some((who, at?)))
-            .collect();
-        let &(_, (first, _)) = places.iter().min_by_key(|(_, (place, _))| place)?;
-        let together = places.iter().filter(|(_, (place, _))| *place == first);
-        let who: Vec<usize> = together.clone().map(|(who, _)| *who).collect();
-        let count = together.map(|(_, (_, room))| *room).min().unwrap_or(1);
-        let mut next = first;
-        let mut items = Vec::new();
-        while next < end && items.len() < count {
-            match history.get(next, catalog) {
-                None if items.is_empty() => {
-                    // Forgotten meanwhile.
-                    who.iter()
-                        .for_each(|&who| self.list[who].stage = Stage::Begin);
-                    return None;
-                }
-                None => break,
-                Some(remembered) => items.extend(remembered.into_item()),
+        let mut together: IndexMap<(u64, Arc<Snapshot>), (Vec<usize>, usize)> = IndexMap::new();
+        for (who, replay) in self.list.iter().enumerate() {
+            if let Stage::Memory(place) = replay.stage
+                && place < end
+                && let Some(room) = replay.room(registry)
+            {
+                let key = (place, Arc::clone(replay.seen.floor()));
+                let (all, least) = together.entry(key).or_insert((Vec::new(), room));
+                all.push(who);
+                *least = room.min(*least);
             }
-            next += 1;
         }
-        Some(Go {
-            who,
-            items,
-            then: Then::Memory(next),
-        })
+        together.sort_unstable_by(|(one, _), _, (other, _), _| one.cmp(other));
+        let mut goes = Vec::new();
+        for ((place, _), (who, room)) in together.into_iter().take(GOES_MAX) {
+            // The positions that are told are those of somebody who has seen what they have.
+            let seen = self.list[who[0]].seen.clone();
+            match remembered(place, room, &seen, history, catalog) {
+                Some((items, next)) => goes.push(Go {
+                    who,
+                    items,
+                    then: Then::Memory(next),
+                }),
+                // Forgotten meanwhile.
+                None => who
+                    .iter()
+                    .for_each(|&who| self.list[who].stage = Stage::Begin),
+            }
+        }
+        goes
     }
 
     /// The next pieces of the log, each for one.
-    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Catalog) -> Vec<Go> {
+    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Arc<Catalog>) -> Vec<Go> {
         let mut goes = Vec::new();
         for (who, replay) in self.list.iter_mut().enumerate() {
             let Stage::Log(_) = replay.stage else {
@@ -285,6 +313,7 @@ impl Replays {
             let replay = &mut self.list[who];
             for item in &go.items {
                 replay.take_note(item);
+                replay.is_bound = true;
             }
             replay.moved_at = now;
             match &go.then {
@@ -329,6 +358,7 @@ impl Replays {
         let due = |replay: &Replay| match replay.stage {
             Stage::Memory(place) if place == history.end() => None,
             Stage::Memory(_) if replay.room(registry).is_some() => Some(now),
+            Stage::Begin if self.recalling => None,
             Stage::Memory(_) | Stage::Begin | Stage::Log(_) => Some(now + LOOK_INTERVAL),
             Stage::Lost(_) => Some(now),
         };
@@ -347,7 +377,7 @@ impl Replay {
     }
 
     /// What has come from the log, if anything has.
-    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Catalog) -> Option<Go> {
+    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Arc<Catalog>) -> Option<Go> {
         let Stage::Log(coming) = &mut self.stage else {
             return None;
         };
@@ -364,7 +394,7 @@ impl Replay {
                     then = Then::Lost("retention");
                     break;
                 }
-                Ok(item @ (FeedItem::Change(_) | FeedItem::Gap(_))) => {
+                Ok(item @ (FeedItem::Change(_) | FeedItem::Message(_) | FeedItem::Gap(_))) => {
                     items.extend(as_of_today(&item, catalog).into_item());
                 }
                 Ok(FeedItem::Catalog(_) | FeedItem::KeysChanged(_)) => {}
@@ -384,33 +414,22 @@ impl Replay {
     }
 
     fn take_note(&mut self, item: &FeedItem) {
-        if let FeedItem::Change(event) = item
-            && event.ends_transaction
-            && let Some(position) = &event.position
+        if let Some(position) = item.end()
             && position.includes(&self.seen)
         {
             self.seen = position.clone();
         }
     }
 
-    /// Takes in how far the log was told; after a crash of Postgres that may be less than what was told before it.
+    /// Takes in how far the log was told; after a crash of Postgres that is less than what was told before it.
     fn reach(&mut self, position: &Position) {
-        let believes_less =
-            position.epoch() != self.seen.epoch() && position.floor() != self.seen.floor();
+        let has_crashed = position.epoch() != self.seen.epoch();
         self.seen = position.clone();
         self.trusted = true;
-        self.stage = match believes_less && self.is_exact {
+        self.stage = match has_crashed && self.is_bound {
             true => Stage::Lost("crash"),
             false => Stage::Begin,
         };
-    }
-
-    fn from(&self) -> From {
-        let seen = self.seen.clone();
-        match self.is_exact {
-            true => From::Moment(seen),
-            false => From::Position(seen),
-        }
     }
 
     /// It alone.
@@ -418,6 +437,36 @@ impl Replay {
         let mut cohort = Cohort::default();
         cohort.insert(self.key, &self.texts, &self.seen);
         cohort
+    }
+}
+
+/// So many items from a place on, and the place after them; `None` if they have been forgotten.
+fn remembered(
+    place: u64,
+    room: usize,
+    seen: &Position,
+    history: &mut History,
+    catalog: &Arc<Catalog>,
+) -> Option<(Vec<FeedItem>, u64)> {
+    let (mut items, mut next) = (Vec::new(), place);
+    while next < history.end() && items.len() < room {
+        let Some(remembered) = history.get(next, catalog) else {
+            break;
+        };
+        let item = remembered.into_item();
+        items.extend(item.map(|item| as_after(item, seen)));
+        next += 1;
+    }
+    (next > place).then_some((items, next))
+}
+
+/// An item with the position of somebody who had seen `seen` before.
+fn as_after(item: FeedItem, seen: &Position) -> FeedItem {
+    let position = item.position();
+    let beside = position.map(|position| position.beside(seen));
+    match beside {
+        Some(beside) if Some(&beside) != position => item.at(beside),
+        _ => item,
     }
 }
 

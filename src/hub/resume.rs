@@ -81,11 +81,11 @@ impl Hub {
     /// Tells everybody who has missed something a piece of it.
     pub(super) async fn replay(&mut self, stop: &CancellationToken) {
         self.replays.forget_gone(&self.registry);
-        self.replays.locate(&self.history);
+        self.replays.locate(&mut self.history);
         let catalog = std::sync::Arc::clone(self.access.catalog());
         let memory = self
             .replays
-            .next_memory(&self.registry, &mut self.history, &catalog);
+            .next_of_memory(&self.registry, &mut self.history, &catalog);
         let log = self.replays.next_of_log(&self.registry, &catalog);
         for go in memory.into_iter().chain(log) {
             self.tell(go, stop).await;
@@ -105,7 +105,7 @@ impl Hub {
         for &who in &go.who {
             let replay = &self.replays.list[who];
             cohort.insert(replay.key, &replay.texts, &replay.seen);
-            followed.extend((!replay.is_exact).then_some(replay.key));
+            followed.extend((!replay.follows_snapshot).then_some(replay.key));
         }
         self.cohort = Some(cohort);
         let keys = followed.iter().copied();
@@ -155,7 +155,7 @@ impl Hub {
         for (topic, text) in &replay.texts {
             self.registry.make_live(replay.key, topic, text);
         }
-        if replay.is_exact {
+        if replay.follows_snapshot {
             return;
         }
         if let Some(marks) = self.marks_of(replay.key) {
@@ -179,14 +179,18 @@ impl Hub {
             let gap = FeedItem::Gap(Gap {
                 collection,
                 reason: GapReason::Retention,
+                transaction: None,
             });
             let delivery = self.delivery(jiff::Timestamp::now(), super::publish::Pass::Deliver);
             delivery.publish(&gap, |key, frame| outbox.push((key, frame)));
         }
+        let delivery = self.delivery(jiff::Timestamp::now(), super::publish::Pass::Deliver);
+        let catalog = self.access.catalog();
+        delivery.messages_lost(catalog, &mut |key, frame| outbox.push((key, frame)));
         self.outbox = outbox;
         self.cohort = None;
         Metrics::count(&self.metrics.gaps, "resume");
-        if let Some(marks) = self.marks_of(replay.key).filter(|_| !replay.is_exact) {
+        if let Some(marks) = self.marks_of(replay.key).filter(|_| !replay.follows_snapshot) {
             marks.start_over();
         }
         self.flush_all();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::handle::{Resume, SetTopics, SetTopicsError};
+use super::handle::{Claim, Resume, SetTopics, SetTopicsError};
 use super::marks::{Marks, mark_for};
 use super::points::{keys_beyond, keys_of};
 use super::registry::SubscriberKey;
@@ -19,7 +19,7 @@ use crate::topic::Subscription;
 type Found = Result<HashMap<PointKey, Position>, FindError>;
 /// Under which subscriptions a subscriber was told things until now, and from where, if not what
 /// happens now.
-type Before = HashMap<Arc<str>, Option<From>>;
+type Before = HashMap<Arc<str>, Option<Position>>;
 
 impl Hub {
     pub(super) fn set_topics(
@@ -27,34 +27,34 @@ impl Hub {
         request: SetTopics,
         found: Found,
     ) -> Result<(), SetTopicsError> {
-        let key = self
-            .registry
-            .find(&request.client_id)
-            .ok_or(SetTopicsError::UnknownClient)?;
+        let claim = Claim {
+            client_id: request.client_id,
+            address: request.address,
+            principal: request.principal,
+        };
+        let key = self.check(&claim)?;
+        let Claim {
+            client_id,
+            principal: claimed,
+            ..
+        } = claim;
         let subscriber = self.registry.get(key).expect("just found");
-        if subscriber.address != request.address {
-            return Err(SetTopicsError::ForeignAddress);
-        }
         let principal = subscriber.principal();
-        if !principal.is_guest() && *principal != request.principal {
-            return Err(SetTopicsError::OtherPrincipal);
-        }
         tracing::debug!(
-            subscriber.id = request.client_id,
+            subscriber.id = client_id,
             subscriptions = request.subscriptions.len(),
-            superuser = request.principal.is_superuser(),
+            superuser = claimed.is_superuser(),
             "subscriptions replaced"
         );
-        let before = match *principal == request.principal {
+        let before = match *principal == claimed {
             true => self.before(key),
             false => Before::new(),
         };
-        let keys = keys_of(&request.subscriptions, &request.principal);
-        let beyond = keys_beyond(&request.subscriptions, &request.principal);
+        let keys = keys_of(&request.subscriptions, &claimed);
+        let beyond = keys_beyond(&request.subscriptions, &claimed);
         self.count_forgotten("subscriber", beyond);
-        let former = self.former(key, &request.principal);
-        self.registry
-            .replace(key, request.principal, request.subscriptions);
+        let former = self.former(key, &claimed);
+        self.registry.replace(key, claimed, request.subscriptions);
         self.registry
             .expect_end(key, request.expires_at, &self.options);
         match request.resume {
@@ -73,6 +73,23 @@ impl Hub {
         }
     }
 
+    /// Whether subscriptions may be replaced, and whose.
+    pub(super) fn check(&self, claim: &Claim) -> Result<SubscriberKey, SetTopicsError> {
+        let key = self
+            .registry
+            .find(&claim.client_id)
+            .ok_or(SetTopicsError::UnknownClient)?;
+        let subscriber = self.registry.get(key).expect("just found");
+        if subscriber.address != claim.address {
+            return Err(SetTopicsError::ForeignAddress);
+        }
+        let principal = subscriber.principal();
+        if !principal.is_guest() && *principal != claim.principal {
+            return Err(SetTopicsError::OtherPrincipal);
+        }
+        Ok(key)
+    }
+
     /// What a subscriber was told until now.
     fn before(&self, key: SubscriberKey) -> Before {
         let subscriber = self.registry.get(key);
@@ -82,7 +99,7 @@ impl Hub {
             .map(|subscription| (Arc::clone(subscription.text()), None))
             .collect();
         for (text, seen) in self.replays.texts_of(key) {
-            before.insert(Arc::clone(text), Some(seen));
+            before.insert(Arc::clone(text), Some(seen.clone()));
         }
         before
     }
@@ -120,7 +137,8 @@ impl Hub {
         let mut from: HashMap<From, Vec<Arc<str>>> = HashMap::new();
         for (text, seen) in before {
             if let Some(seen) = seen {
-                from.entry(seen.clone()).or_default().push(Arc::clone(text));
+                let place = From::Position(seen.clone());
+                from.entry(place).or_default().push(Arc::clone(text));
             }
         }
         for (text, point) in &keys {

@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use crate::app::listen;
 use crate::auth::{SUPERUSER_TOKEN_LIFETIME, issue_superuser_token};
 use crate::db::{Database, DatabaseOptions, migrate};
 use crate::embedded::{Binaries, Cluster, ClusterOptions, Search, Storage, Tcp};
@@ -90,7 +91,7 @@ where
     Running: Future<Output = Result<(), E>>,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let listener = listen(args.address()).await?;
+    let listener = take_port(args.address())?;
     let address = listener.local_addr().map_err(|source| DemoError::Listen {
         address: args.address(),
         source,
@@ -153,13 +154,11 @@ impl DemoArgs {
 }
 
 /// Takes the port before anything slow happens, so that a taken one is known at once.
-async fn listen(address: SocketAddr) -> Result<TcpListener, DemoError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => DemoError::PortTaken(address),
-            _ => DemoError::Listen { address, source },
-        })
+fn take_port(address: SocketAddr) -> Result<TcpListener, DemoError> {
+    listen(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => DemoError::PortTaken(address),
+        _ => DemoError::Listen { address, source },
+    })
 }
 
 async fn start_postgres(args: &DemoArgs) -> Result<(Binaries, Cluster), DemoError> {

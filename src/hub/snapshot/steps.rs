@@ -317,20 +317,25 @@ impl Hub {
             self.outbox.extend(frame.map(|frame| (key, frame)));
             self.flush_all();
         }
-        self.catch_up(key, &subscription, outcome.ok().or(from));
+        let trusted = outcome.is_ok();
+        self.catch_up(key, &subscription, outcome.ok().or(from), trusted);
     }
 
-    /// Tells under one subscription what a position does not contain, and then what happens.
+    /// Tells under one subscription what a position does not contain, and then what happens. `trusted` if the position
+    /// was read from the database.
     fn catch_up(
         &mut self,
         key: SubscriberKey,
         subscription: &Subscription,
         from: Option<Position>,
+        trusted: bool,
     ) {
         match from {
             Some(from) => {
                 let text = subscription.text();
-                self.begin_replay(key, From::Moment(from), |one| one.text() == text);
+                if self.begin_replay(key, From::Position(from), |one| one.text() == text) {
+                    self.replays.last_is_after_snapshot(key, trusted);
+                }
             }
             None => self
                 .registry

@@ -363,3 +363,22 @@ test("an EventSource that names its subscriptions comes back by itself and misse
   source.close();
   await own.stop();
 });
+
+test("messages reach a subscription to a topic of the application's own", async () => {
+  const [plain, keyed] = [inbox(), inbox()];
+  const client = connect();
+  await client.realtime.subscribe("chat", plain);
+  await client.realtime.subscribe("chat", keyed, { query: { resume: "0123456789abcdef" } });
+  await database.sql(`begin; select rowcast.send('chat', '{"text": "rolled back"}'); rollback`);
+  await database.sql(`select rowcast.send('chat', '{"text": "from SQL\\nin two lines"}')`);
+  const token = await superuserToken("root@example.com");
+  const sent = await fetch(`${server.url}/api/realtime/send`, {
+    method: "POST",
+    headers: { Authorization: token, "Content-Type": "application/json" },
+    body: JSON.stringify({ topic: "chat", data: ["over", "HTTP"] }),
+  });
+  assert.equal(sent.status, 204, await sent.text());
+  for (const seen of [plain, keyed]) {
+    assert.deepEqual(await seen.take(2), [{ text: "from SQL\nin two lines" }, ["over", "HTTP"]]);
+  }
+});
