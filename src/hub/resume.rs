@@ -190,7 +190,10 @@ impl Hub {
         self.outbox = outbox;
         self.cohort = None;
         Metrics::count(&self.metrics.gaps, "resume");
-        if let Some(marks) = self.marks_of(replay.key).filter(|_| !replay.follows_snapshot) {
+        if let Some(marks) = self
+            .marks_of(replay.key)
+            .filter(|_| !replay.follows_snapshot)
+        {
             marks.start_over();
         }
         self.flush_all();
