@@ -126,8 +126,11 @@ impl Known {
             leaves.collect::<Vec<_>>()
         };
         let mut all = leaves(&self.due);
-        if all.is_empty() || !goes_on {
-            all.extend(self.past.iter().flat_map(leaves));
+        match goes_on {
+            true if all.is_empty() => all.extend(self.past.iter().flat_map(leaves)),
+            true => {}
+            // A stream that begins is told the past by the rules of today.
+            false => all.extend(leaves(&self.past[0])),
         }
         all.sort();
         all.dedup();
