@@ -11,12 +11,15 @@ use crate::auth::{Authenticator, ForeignTokens, KeySetKeeper, Login};
 use crate::capture::{Capture, CaptureOptions, Past, Retention};
 use crate::db::{Database, DatabaseConfigError, DatabaseOptions};
 use crate::event::FeedItem;
+use crate::hooks::Hooks;
 use crate::http::{self, HttpOptions, Neighbours, Router};
 use crate::hub::{Hub, HubHandle, HubOptions, LoginJudge};
+use crate::messages::Messenger;
 use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{HealthMonitor, Metrics, health};
+use crate::telemetry::{HealthMonitor, LogControl, Metrics, health};
+use crate::webhooks::{WebhookOptions, Webhooks};
 
 pub use crate::http::listen;
 
@@ -38,6 +41,10 @@ pub struct AppOptions {
     pub http: HttpOptions,
     /// Whose tokens are believed beside our own.
     pub foreign_tokens: Option<ForeignTokens>,
+    /// What superusers may change the log by.
+    pub log: Option<LogControl>,
+    /// Who is asked and told over HTTP what happens to streams.
+    pub webhooks: Vec<WebhookOptions>,
 }
 
 impl AppOptions {
@@ -50,6 +57,8 @@ impl AppOptions {
             points: PointsOptions::default(),
             http: HttpOptions::default(),
             foreign_tokens: None,
+            log: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -60,6 +69,7 @@ pub struct App {
     retention: Retention,
     keeper: Option<KeySetKeeper>,
     point_keeper: Keeper,
+    webhooks: Webhooks,
     /// Boxed, because this is part of futures that are moved about.
     hub: Box<Hub>,
     auditor: Auditor,
@@ -94,6 +104,7 @@ impl App {
         let library = DatabaseLibrary::new(database.clone(), metrics.clone());
         let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
+        let hooks = Hooks::new();
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
         let recent = past.clone();
@@ -101,6 +112,7 @@ impl App {
         let hub = hub
             .with_recent(Arc::new(move |changes| recent.recent(changes)))
             .with_past(Arc::new(move |position| past.since(position)))
+            .with_hooks(&hooks)
             .with_points(points.clone())
             .with_tables(Arc::new(DatabaseTables::new(database.clone())));
         let handle = handle.with_points(points);
@@ -115,17 +127,20 @@ impl App {
         let foreign = options.foreign_tokens.as_ref();
         let keeper = foreign.and_then(|foreign| foreign.keeper(metrics.clone()));
         let authenticator = Authenticator::new(database.clone());
+        let messenger = Messenger::new(database.clone());
         let authenticator = authenticator.believing(options.foreign_tokens);
         Ok(Self {
             capture,
             retention: Retention::new(database, options.capture, recording, metrics.clone()),
             keeper,
             point_keeper,
+            webhooks: Webhooks::bind(options.webhooks, &hooks, &metrics),
             hub: Box::new(hub),
             auditor,
             feed,
             neighbours: Neighbours {
                 hub: handle,
+                hooks,
                 login: Login::new(
                     authenticator.clone(),
                     LoginJudge::new(Arc::clone(&library), metrics.clone()),
@@ -133,6 +148,8 @@ impl App {
                 authenticator: Arc::new(authenticator),
                 health: monitor,
                 metrics,
+                log: options.log,
+                messenger,
             },
             http: options.http,
         })
@@ -146,6 +163,16 @@ impl App {
     /// The way into the hub.
     pub fn hub(&self) -> &HubHandle {
         &self.neighbours.hub
+    }
+
+    /// The way into the log for messages of the application's own.
+    pub fn messenger(&self) -> &Messenger {
+        &self.neighbours.messenger
+    }
+
+    /// Who is asked and told what happens to streams; hooks may be bound at any time.
+    pub fn hooks(&self) -> &Hooks {
+        &self.neighbours.hooks
     }
 
     /// How the feed is doing.
@@ -213,6 +240,18 @@ impl App {
             let name = "the keeper of the key set";
             spawned(parts.spawn(keeper.run(stop.clone()).map(named(name))), name);
         }
+        let farewells = self.neighbours.hooks.farewells().clone();
+        let farewells = farewells.run(self.http.server.drain, stop.clone());
+        let name = "the disconnect hooks";
+        spawned(parts.spawn(farewells.map(named(name))), name);
+        let hooks = self.neighbours.hooks.clone();
+        let webhooks = self
+            .webhooks
+            .run(hooks, self.http.server.drain, stop.clone());
+        spawned(
+            parts.spawn(webhooks.map(named("the webhooks"))),
+            "the webhooks",
+        );
         spawned(parts.spawn(serve.map(named(door))), door);
         let mut outcome = Ok(());
         loop {

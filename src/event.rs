@@ -1,6 +1,8 @@
-//! What happened: one committed change to one record, and where it stands in the log.
+//! What happened: one committed change to one record, or a message of the application, and where it
+//! stands in the log.
 
 mod image;
+mod message;
 mod position;
 mod snapshot;
 
@@ -9,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use image::{ImageError, ParsedImage, key_texts, parse_image, record_id};
+pub use message::{Audience, Message, MessageError, PrincipalName};
 pub use position::{NotAPosition, Position, Transaction, log_of};
 pub use snapshot::{NotASnapshot, Snapshot, Xid};
 
@@ -26,6 +29,8 @@ pub enum FeedItem {
     Passed(Position),
     /// A record changed.
     Change(Arc<ChangeEvent>),
+    /// The application has sent a message.
+    Message(Arc<Message>),
     /// What somebody proves itself with has changed. Stands before the change itself, if that is
     /// told at all.
     KeysChanged(KeysChanged),
@@ -64,7 +69,7 @@ impl FeedItem {
     pub fn collection(&self) -> Option<&Arc<Collection>> {
         match self {
             Self::Change(event) => Some(&event.collection),
-            Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
+            Self::Catalog(_) | Self::Passed(_) | Self::Message(_) | Self::KeysChanged(_) => None,
             Self::Gap(gap) => Some(&gap.collection),
         }
     }
@@ -73,6 +78,7 @@ impl FeedItem {
     pub fn transaction(&self) -> Option<Transaction> {
         match self {
             Self::Change(event) => event.transaction,
+            Self::Message(message) => message.transaction,
             Self::Gap(gap) => gap.transaction,
             Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) => None,
         }
@@ -82,6 +88,7 @@ impl FeedItem {
     pub fn position(&self) -> Option<&Position> {
         match self {
             Self::Change(event) => event.position.as_ref(),
+            Self::Message(message) => message.position.as_ref(),
             Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => None,
         }
     }
@@ -91,6 +98,7 @@ impl FeedItem {
     pub fn at(mut self, position: Position) -> Self {
         match &mut self {
             Self::Change(event) => Arc::make_mut(event).position = Some(position),
+            Self::Message(message) => Arc::make_mut(message).position = Some(position),
             Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => {}
         }
         self
@@ -100,8 +108,14 @@ impl FeedItem {
     pub fn ends_transaction(&self) -> bool {
         match self {
             Self::Change(event) => event.ends_transaction,
+            Self::Message(message) => message.ends_transaction,
             Self::Catalog(_) | Self::Passed(_) | Self::KeysChanged(_) | Self::Gap(_) => false,
         }
+    }
+
+    /// The position that has its whole transaction, if it is the last of it.
+    pub fn end(&self) -> Option<&Position> {
+        self.position().filter(|_| self.ends_transaction())
     }
 }
 
@@ -123,7 +137,7 @@ pub struct ChangeEvent {
     /// What has been delivered when this was: on the last change of a transaction, the transaction
     /// too; on those before it, everything before the transaction. `None` where nobody knows.
     pub position: Option<Position>,
-    /// Whether it is the last change of its transaction.
+    /// Whether it is the last item of its transaction.
     pub ends_transaction: bool,
 }
 

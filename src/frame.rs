@@ -1,16 +1,85 @@
 //! The wire: the encoded bytes of one server-sent event, shared by all who receive it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The bytes of one server-sent event (contract, section 1.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    bytes: Bytes,
-    /// What it is to those who count events.
-    is_event: bool,
+/// One server-sent event (contract, section 1.3): its bytes, or what makes them.
+#[derive(Debug, Clone)]
+pub struct Frame(Content);
+
+#[derive(Debug, Clone)]
+enum Content {
+    Ready {
+        bytes: Bytes,
+        /// What it is to those who count events.
+        is_event: bool,
+    },
+    Personal {
+        personal: Arc<dyn Personal>,
+        with_id: bool,
+    },
 }
 
+/// An event that nobody else is shown: written where it is received, so that whoever hands it out need
+/// not wait for it.
+pub trait Personal: fmt::Debug + Send + Sync {
+    /// The event; `None` if it is not to be told.
+    ///
+    /// # Errors
+    /// If what writes it is broken, and with it the stream.
+    fn write(&self) -> Result<Option<Frame>, Broken>;
+}
+
+/// What was to write an event has panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
 impl Frame {
+    fn ready(bytes: Bytes, is_event: bool) -> Self {
+        Self(Content::Ready { bytes, is_event })
+    }
+
+    /// An event that is written by who receives it.
+    pub fn personal(personal: Arc<dyn Personal>) -> Self {
+        let with_id = true;
+        Self(Content::Personal { personal, with_id })
+    }
+
+    /// The frame, written if it was not yet; `None` if there is nothing to be told.
+    ///
+    /// # Errors
+    /// If it cannot be written any more.
+    pub fn finish(self) -> Result<Option<Self>, Broken> {
+        match self.0 {
+            Content::Ready { .. } => Ok(Some(self)),
+            Content::Personal { personal, with_id } => {
+                let frame = personal.write()?;
+                Ok(frame.map(|frame| if with_id { frame } else { frame.without_id() }))
+            }
+        }
+    }
+
+    /// The id, name and data of an event that is written already.
+    pub fn parts(&self) -> Option<(Option<&str>, &str, Bytes)> {
+        let Content::Ready {
+            bytes,
+            is_event: true,
+        } = &self.0
+        else {
+            return None;
+        };
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (id, rest) = match text.strip_prefix("id:") {
+            Some(rest) => rest.split_once('\n').map(|(id, rest)| (Some(id), rest))?,
+            None => (None, text),
+        };
+        let (name, data) = rest.strip_prefix("event:")?.split_once("\ndata:")?;
+        let data = data.strip_suffix("\n\n")?;
+        Some((id, name, bytes.slice_ref(data.as_bytes())))
+    }
+
     /// Encodes one event, or `None` where it cannot be written without breaking the stream: a name
     /// or id with a control character, or data with a line break.
     pub fn event(id: Option<&str>, name: &str, data: &[u8]) -> Option<Self> {
@@ -33,10 +102,7 @@ impl Frame {
         bytes.put_slice(b"\ndata:");
         bytes.put_slice(data);
         bytes.put_slice(b"\n\n");
-        Some(Self {
-            bytes: bytes.freeze(),
-            is_event: true,
-        })
+        Some(Self::ready(bytes.freeze(), true))
     }
 
     /// An id alone: clients remember it and see no event. `None` where it would break the stream.
@@ -44,28 +110,33 @@ impl Frame {
         if id.chars().any(char::is_control) {
             return None;
         }
-        Some(Self {
-            bytes: format!("id:{id}\n\n").into(),
-            is_event: false,
-        })
+        Some(Self::ready(format!("id:{id}\n\n").into(), false))
     }
 
     /// The same without its id, if it has one.
     #[must_use]
     pub fn without_id(&self) -> Self {
-        let bytes = match self.bytes.iter().position(|&byte| byte == b'\n') {
-            Some(end) if self.bytes.starts_with(b"id:") => self.bytes.slice(end + 1..),
-            _ => self.bytes.clone(),
+        let (bytes, is_event) = match &self.0 {
+            Content::Ready { bytes, is_event } => (bytes, *is_event),
+            Content::Personal { personal, .. } => {
+                let personal = Arc::clone(personal);
+                let with_id = false;
+                return Self(Content::Personal { personal, with_id });
+            }
         };
-        Self {
-            bytes,
-            is_event: self.is_event,
-        }
+        let bytes = match bytes.iter().position(|&byte| byte == b'\n') {
+            Some(end) if bytes.starts_with(b"id:") => bytes.slice(end + 1..),
+            _ => bytes.clone(),
+        };
+        Self::ready(bytes, is_event)
     }
 
     /// Whether a client sees an event: neither a mark nor a heartbeat is one.
     pub fn is_event(&self) -> bool {
-        self.is_event
+        match self.0 {
+            Content::Ready { is_event, .. } => is_event,
+            Content::Personal { .. } => true,
+        }
     }
 
     /// The first frame of every stream, which tells the client its id twice: as SSE id and as data.
@@ -83,27 +154,42 @@ impl Frame {
 
     /// A comment that keeps proxies from closing a silent stream; clients ignore it.
     pub fn heartbeat() -> Self {
-        Self {
-            bytes: Bytes::from_static(b":\n\n"),
-            is_event: false,
+        Self::ready(Bytes::from_static(b":\n\n"), false)
+    }
+
+    /// The bytes to write; none of an event that turns out not to be told.
+    pub fn into_bytes(self) -> Bytes {
+        match self.finish() {
+            Ok(Some(Self(Content::Ready { bytes, .. }))) => bytes,
+            _ => Bytes::new(),
         }
     }
+}
 
-    /// The bytes to write.
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
-
-    /// How many bytes will be written.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether there is nothing to write; never so for a frame made here.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+/// Two frames are equal if they are written with the same bytes, or by the same.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (
+                Content::Ready { bytes, is_event },
+                Content::Ready {
+                    bytes: others,
+                    is_event: is_other_event,
+                },
+            ) => bytes == others && is_event == is_other_event,
+            (
+                Content::Personal { personal, with_id },
+                Content::Personal {
+                    personal: other,
+                    with_id: with_other_id,
+                },
+            ) => Arc::ptr_eq(personal, other) && with_id == with_other_id,
+            _ => false,
+        }
     }
 }
+
+impl Eq for Frame {}
 
 #[cfg(test)]
 mod tests {
@@ -137,6 +223,44 @@ mod tests {
             Frame::connect_plain("abc").into_bytes(),
             "event:PB_CONNECT\ndata:{\"clientId\":\"abc\"}\n\n"
         );
+    }
+
+    #[test]
+    fn an_event_comes_apart_into_what_it_was_made_of() {
+        for (id, name, data) in [
+            (Some("7"), "posts/*", r#"{"a":1}"#),
+            (None, "id:x", "\\ndata:"),
+            (Some("event:a"), "data:", ""),
+        ] {
+            let frame = Frame::event(id, name, data.as_bytes()).expect("clean input");
+            let bytes = Bytes::copy_from_slice(data.as_bytes());
+            assert_eq!(frame.parts(), Some((id, name, bytes)));
+        }
+        assert_eq!(Frame::heartbeat().parts(), None);
+    }
+
+    #[test]
+    fn a_personal_event_is_written_by_whoever_receives_it() {
+        #[derive(Debug)]
+        struct Seven(Option<&'static str>);
+        impl Personal for Seven {
+            fn write(&self) -> Result<Option<Frame>, Broken> {
+                let data = self.0.ok_or(Broken)?;
+                Ok(Frame::event(Some("7"), "a", data.as_bytes()))
+            }
+        }
+        let personal = |data| Frame::personal(Arc::new(Seven(data)));
+        let one = personal(Some("1"));
+        assert!(one.is_event() && one == one.clone() && one != personal(Some("1")));
+        assert_eq!(
+            one.without_id().into_bytes(),
+            "event:a\ndata:1\n\n".as_bytes()
+        );
+        assert_eq!(one.into_bytes(), "id:7\nevent:a\ndata:1\n\n".as_bytes());
+        assert_eq!(personal(Some("\n")).finish(), Ok(None));
+        assert_eq!(personal(None).finish(), Err(Broken));
+        // A mailbox holds thousands of them.
+        assert_eq!(size_of::<Frame>(), size_of::<Bytes>() + 8);
     }
 
     #[test]

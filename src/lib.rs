@@ -24,10 +24,13 @@
 //! | [`record`] | a row image as PocketBase's record JSON |
 //! | [`related`] | the rows of other collections that rules reach |
 //! | [`rules`] | the rule language: who may see what, said in text |
+//! | [`hooks`] | the seams that an application may take hold of |
+//! | [`webhooks`] | the same seams over HTTP |
 //! | [`audit`] | which rules are broken or doubtful |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
 //! | [`hub`] | fan-out: who receives which event |
+//! | [`messages`] | how the application's own messages come into the log |
 //! | [`points`] | where clients that name themselves by a key go on |
 //! | [`http`] | SSE out, and the endpoints around it |
 //! | [`follow`] | a client of a running server, for `rowcast tail` |
@@ -53,10 +56,12 @@ pub mod rules;
 pub mod audit;
 
 pub mod frame;
+pub mod hooks;
 
 pub mod capture;
 pub mod http;
 pub mod hub;
+pub mod messages;
 pub mod points;
 
 pub mod follow;
@@ -66,6 +71,7 @@ pub mod db;
 pub mod embedded;
 pub mod shutdown;
 pub mod telemetry;
+pub mod webhooks;
 
 pub mod app;
 pub mod cli;

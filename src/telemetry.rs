@@ -1,6 +1,7 @@
 //! What operators see: logs, metrics, and whether the river flows.
 
 mod json_lines;
+mod log_control;
 mod logging;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use log_control::{LogControl, LogState};
 pub use logging::{LogFilter, LogFormat, LogOptionError, LogOptions, init_logging};
 
 /// Every counter and gauge of the process; cloning shares them.
@@ -24,6 +26,8 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// Changes read from the log.
     pub changes: Counter,
+    /// Custom messages read from the log.
+    pub messages: Counter,
     /// Gaps reported, by reason.
     pub gaps: Family<ReasonLabel, Counter>,
     /// Reads of the log.
@@ -68,6 +72,8 @@ pub struct Metrics {
     pub resume_keys_refused: Family<ReasonLabel, Counter>,
     /// Snapshots that were asked for, by outcome.
     pub snapshots: Family<OutcomeLabel, Counter>,
+    /// Hooks that did not do what they were asked, by stage and how they failed.
+    pub hook_failures: Family<HookFailureLabel, Counter>,
     /// Body bytes given to streams.
     pub stream_bytes: Counter<u64, AtomicU64>,
 }
@@ -86,6 +92,15 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// How a hook failed, as metric labels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HookFailureLabel {
+    /// The stage, such as `connect`.
+    pub stage: &'static str,
+    /// One of a fixed set of words.
+    pub failure: &'static str,
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -93,6 +108,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Arc::default(),
             changes: Counter::default(),
+            messages: Counter::default(),
             gaps: Family::default(),
             log_reads: Counter::default(),
             rings: Counter::default(),
@@ -115,10 +131,16 @@ impl Metrics {
             resume_keys_refused: Family::default(),
             snapshots: Family::default(),
             unwritable_frames: Counter::default(),
+            hook_failures: Family::default(),
             stream_bytes: Counter::default(),
         };
         let m = &metrics;
         registry.register("changes", "Changes read from the log", m.changes.clone());
+        registry.register(
+            "messages",
+            "Custom messages read from the log",
+            m.messages.clone(),
+        );
         registry.register("gaps", "Gaps reported to subscribers", m.gaps.clone());
         registry.register("log_reads", "Reads of the change log", m.log_reads.clone());
         registry.register("rings", "Notifications heard", m.rings.clone());
@@ -218,6 +240,11 @@ impl Metrics {
             "unwritable_frames",
             "Frames that could not be written without breaking a stream",
             m.unwritable_frames.clone(),
+        );
+        registry.register(
+            "hook_failures",
+            "Hooks and webhooks that did not do what they were asked",
+            m.hook_failures.clone(),
         );
         registry.register_with_unit(
             "stream",

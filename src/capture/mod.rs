@@ -20,6 +20,7 @@ mod retention;
 mod room;
 mod run;
 mod session;
+mod told;
 
 use std::time::Duration;
 

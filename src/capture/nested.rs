@@ -6,15 +6,17 @@
 //! before their parents. For one record it would be wrong, so its changes are put in the order in which
 //! each begins with the row the one before it ended with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use super::told::Told;
 use crate::catalog::CollectionKey;
-use crate::event::{ChangeEvent, RecordId, RowImage};
+use crate::event::{ChangeEvent, RecordId};
 
-/// The changes of inner statements, and of the outer one that comes after them.
+/// The changes of inner statements, and of the outer one that comes after them; with the messages that
+/// triggers sent, each at its place.
 #[derive(Debug, Default)]
 pub(super) struct Nested {
-    events: Vec<ChangeEvent>,
+    events: Vec<Told>,
     bytes: usize,
     /// Where the outer statement ended, once its first row has come.
     outer: Option<u64>,
@@ -41,38 +43,38 @@ impl Nested {
     }
 
     /// Holds changes back; `false` if these are more than can be held.
-    pub(super) fn hold(&mut self, events: Vec<ChangeEvent>) -> bool {
-        self.bytes += events.iter().map(size).sum::<usize>();
+    pub(super) fn hold(&mut self, events: Vec<Told>) -> bool {
+        self.bytes += events.iter().map(Told::bytes).sum::<usize>();
         self.events.extend(events);
         self.events.len() <= Self::EVENTS_MAX && self.bytes <= Self::BYTES_MAX
     }
 
     /// Gives back everything held, in order.
-    pub(super) fn release(&mut self) -> Vec<ChangeEvent> {
+    pub(super) fn release(&mut self) -> Vec<Told> {
         let Self { events, .. } = std::mem::take(self);
         in_order(events)
     }
 }
 
-fn size(event: &ChangeEvent) -> usize {
-    let json = |image: &Option<RowImage>| image.as_ref().map_or(0, |image| image.json().len());
-    json(&event.old) + json(&event.new)
-}
-
 /// Puts the changes of each record in the order of their images; every record keeps its places.
-fn in_order(events: Vec<ChangeEvent>) -> Vec<ChangeEvent> {
+fn in_order(events: Vec<Told>) -> Vec<Told> {
     let mut places: HashMap<(CollectionKey, RecordId), Vec<usize>> = HashMap::new();
     for (place, event) in events.iter().enumerate() {
-        let record = (event.collection.key, event.id.clone());
-        places.entry(record).or_default().push(place);
+        if let Some(change) = event.change() {
+            let record = (change.collection.key, change.id.clone());
+            places.entry(record).or_default().push(place);
+        }
     }
     let mut source: Vec<usize> = (0..events.len()).collect();
     for places in places.values().filter(|places| places.len() > 1) {
-        for (&place, from) in places.iter().zip(chain(places, &events)) {
+        let of_record = places
+            .iter()
+            .filter_map(|&place| Some((place, events[place].change()?)));
+        for (&place, from) in places.iter().zip(chain(of_record)) {
             source[place] = from;
         }
     }
-    let mut events: Vec<Option<ChangeEvent>> = events.into_iter().map(Some).collect();
+    let mut events: Vec<Option<Told>> = events.into_iter().map(Some).collect();
     source
         .into_iter()
         .filter_map(|from| events[from].take())
@@ -81,26 +83,23 @@ fn in_order(events: Vec<ChangeEvent>) -> Vec<ChangeEvent> {
 
 /// The changes of one record, in the log's order, as a chain: an outer statement's change comes last
 /// in the log and goes in front if its row is what the first one begins with.
-fn chain(places: &[usize], events: &[ChangeEvent]) -> std::collections::VecDeque<usize> {
-    let mut chain = std::collections::VecDeque::with_capacity(places.len());
-    for &place in places {
-        let event = &events[place];
-        let after = chain.back().map(|&last: &usize| &events[last]);
-        let before = chain.front().map(|&first: &usize| &events[first]);
-        let goes_first = match (after, before) {
-            (Some(last), Some(first)) => {
+fn chain<'e>(changes: impl Iterator<Item = (usize, &'e ChangeEvent)>) -> VecDeque<usize> {
+    let mut chain: VecDeque<(usize, &ChangeEvent)> = VecDeque::new();
+    for (place, event) in changes {
+        let goes_first = match (chain.back(), chain.front()) {
+            (Some((_, last)), Some((_, first))) => {
                 let (append, prepend) = (fit(last, event), fit(event, first));
                 prepend > append
             }
             _ => false,
         };
         if goes_first {
-            chain.push_front(place);
+            chain.push_front((place, event));
         } else {
-            chain.push_back(place);
+            chain.push_back((place, event));
         }
     }
-    chain
+    chain.into_iter().map(|(place, _)| place).collect()
 }
 
 /// How well one change follows another.
@@ -128,9 +127,9 @@ mod tests {
 
     use super::*;
     use crate::catalog::Collection;
-    use crate::event::Action;
+    use crate::event::{Action, Message, RowImage};
 
-    fn change(id: &str, old: &str, new: &str) -> ChangeEvent {
+    fn change(id: &str, old: &str, new: &str) -> Told {
         let collection = Collection::new(CollectionKey(1), "posts", Vec::new());
         let image = |text: &str| (text != "-").then(|| RowImage::new(text.into(), Box::default()));
         let (old, new) = (image(old), image(new));
@@ -139,7 +138,7 @@ mod tests {
             (_, None) => Action::Delete,
             _ => Action::Update,
         };
-        ChangeEvent {
+        Told::Change(ChangeEvent {
             collection: Arc::new(collection),
             action,
             id: RecordId(id.into()),
@@ -148,16 +147,23 @@ mod tests {
             transaction: None,
             position: None,
             ends_transaction: false,
-        }
+        })
     }
 
-    /// `x:a>b` is a change of record x from row a to row b; `-` is no row.
+    fn message(topic: &str) -> Told {
+        let envelope = format!(r#"{{"topic":"{topic}"}}"#);
+        Told::Message(Message::read(&envelope, "{}", &Arc::default()).expect("a message"))
+    }
+
+    /// `x:a>b` is a change of record x from row a to row b; `-` is no row, and a word alone is a message.
     fn order(log: &str) -> String {
         let mut nested = Nested::default();
         let events = log
             .split(' ')
             .map(|text| {
-                let (id, rows) = text.split_once(':').expect("a record");
+                let Some((id, rows)) = text.split_once(':') else {
+                    return message(text);
+                };
                 let (old, new) = rows.split_once('>').expect("two rows");
                 change(id, old, new)
             })
@@ -171,7 +177,12 @@ mod tests {
         assert!(!nested.is_holding());
         let texts: Vec<_> = released
             .iter()
-            .map(|event| format!("{}:{}>{}", event.id, text(&event.old), text(&event.new)))
+            .map(|told| match told {
+                Told::Change(event) => {
+                    format!("{}:{}>{}", event.id, text(&event.old), text(&event.new))
+                }
+                Told::Message(message) => message.topic.to_string(),
+            })
             .collect();
         texts.join(" ")
     }
@@ -200,6 +211,11 @@ mod tests {
                 "x:->a y:c>d x:a>b",
             ),
             ("nothing fits", "x:a>b x:c>d", "x:a>b x:c>d"),
+            (
+                "messages keep their places",
+                "x:a>b chat x:->a",
+                "x:->a chat x:a>b",
+            ),
         ] {
             let log = log.replace(":-> ", ":->n ");
             let expected = expected.replace(":-> ", ":->n ");

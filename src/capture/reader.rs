@@ -17,11 +17,12 @@ use super::error::SessionError;
 use super::log_row::LogRow;
 use super::nested::Nested;
 use super::read::{Read, ReadOutcome, Stretch};
+use super::told::Told;
 use crate::catalog::{self, Catalog, Collection, CollectionKey};
 use crate::db::Database;
 use crate::event::{
-    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Position, RecordId, Snapshot,
-    Transaction, Xid, parse_image, record_id,
+    Action, ChangeEvent, FeedItem, Gap, GapReason, KeysChanged, Message, Position, RecordId,
+    Snapshot, Transaction, Xid, parse_image, record_id,
 };
 use crate::telemetry::Metrics;
 
@@ -39,8 +40,8 @@ pub(super) struct Reader {
     /// Fields whose values do not look like their kind although the catalog is new: a type we do not
     /// know well, or rows from before an alteration. Loading the catalog again would not help.
     tolerated: HashSet<(CollectionKey, usize)>,
-    /// The last event, held back until it is known whether it ends its transaction, or the read.
-    held: Option<ChangeEvent>,
+    /// The last change or message, held back until it is known whether it ends its transaction, or the read.
+    held: Option<Told>,
     /// When it was last said how far reading has come.
     said: Option<Instant>,
     /// Postgres has crashed, and nobody can say how far reading has come before a whole read has ended.
@@ -217,6 +218,9 @@ impl Reader {
             return Ok(());
         }
         read.outcome.rows += 1;
+        if row.op == b'M' {
+            return self.take_message(&row, first, read, cursor).await;
+        }
         if row.collection == CollectionKey(0) {
             self.end_transaction(read, cursor).await?;
             self.obey(&row, read, cursor).await?;
@@ -246,6 +250,51 @@ impl Reader {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A message stands where it was sent: behind everything before it, and where a trigger sent it, among
+    /// the changes whose order is still looked at.
+    async fn take_message(
+        &mut self,
+        row: &LogRow,
+        first: Place,
+        read: &mut Read,
+        cursor: &mut Cursor,
+    ) -> Result<(), SessionError> {
+        if row.nested {
+            self.end_stretch(read, cursor).await?;
+            let belongs = read.nested.goes_on(true, row.place.lsn);
+            if read.cascade.is_holding() || read.nested.is_holding() && !belongs {
+                self.settle(read, cursor).await?;
+            }
+        } else {
+            self.end_transaction(read, cursor).await?;
+        }
+        if self.catalog_stale {
+            // Who may hear it is for the policy of its place to say.
+            self.load_catalog().await?;
+        }
+        let envelope = row.old.as_deref().unwrap_or_default();
+        let data = row.new.as_deref().unwrap_or_default();
+        match Message::read(envelope, data, &self.catalog) {
+            Ok(message) => {
+                let mut told = Told::Message(message);
+                let passed = (!self.lost_place).then(|| read.passed().clone());
+                told.place(read.current(), passed);
+                let held = read.nested.is_holding() || row.nested;
+                self.hand_on(vec![told], held, read).await?;
+            }
+            Err(error) => {
+                Metrics::count(&self.metrics.gaps, "message");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a message in the log cannot be understood and is told to nobody"
+                );
+            }
+        }
+        read.ended = Some((row.xid, first, row.place));
+        self.note_delivery(read, cursor);
         Ok(())
     }
 
@@ -393,33 +442,46 @@ impl Reader {
         };
         let key = first.collection.key;
         if nested || read.nested.is_holding() {
-            if !read.nested.hold(events) {
-                tracing::debug!(
-                    "too many changes by triggers in one statement to look at their order"
-                );
-                let events = read.nested.release();
-                self.emit(events).await?;
-            }
-            return Ok(());
+            let events = events.into_iter().map(Told::Change).collect();
+            return self.hand_on(events, true, read).await;
         }
         let deletes = events.iter().all(|event| event.action == Action::Delete);
         if deletes && read.cascade.takes(key, &self.catalog) {
             if !read.cascade.hold(key, events) {
                 let events = read.cascade.release();
-                self.emit(events).await?;
+                self.emit(events.into_iter().map(Told::Change)).await?;
             }
             return Ok(());
         }
         let before = read.cascade.release();
-        self.emit(before).await?;
+        self.emit(before.into_iter().map(Told::Change)).await?;
+        self.emit(events.into_iter().map(Told::Change)).await
+    }
+
+    /// Hands on what is placed already, or holds it back with the changes of triggers.
+    async fn hand_on(
+        &mut self,
+        events: Vec<Told>,
+        held: bool,
+        read: &mut Read,
+    ) -> Result<(), SessionError> {
+        if !held {
+            return self.emit(events).await;
+        }
+        if read.nested.hold(events) {
+            return Ok(());
+        }
+        tracing::debug!("too many changes by triggers in one statement to look at their order");
+        let events = read.nested.release();
         self.emit(events).await
     }
 
     /// Hands on what was held back.
     async fn settle(&mut self, read: &mut Read, cursor: &mut Cursor) -> Result<(), SessionError> {
-        for events in [read.cascade.release(), read.nested.release()] {
-            self.emit(events).await?;
-        }
+        let cascade = read.cascade.release();
+        self.emit(cascade.into_iter().map(Told::Change)).await?;
+        let nested = read.nested.release();
+        self.emit(nested).await?;
         self.note_delivery(read, cursor);
         Ok(())
     }
@@ -547,26 +609,29 @@ impl Reader {
         Ok(())
     }
 
-    async fn emit(&mut self, events: Vec<ChangeEvent>) -> Result<(), SessionError> {
+    async fn emit(&mut self, events: impl IntoIterator<Item = Told>) -> Result<(), SessionError> {
         for event in events {
-            self.metrics.changes.inc();
+            match &event {
+                Told::Change(_) => self.metrics.changes.inc(),
+                Told::Message(_) => self.metrics.messages.inc(),
+            };
             let before = self.held.replace(event);
             self.send(before).await?;
         }
         Ok(())
     }
 
-    /// A transaction has ended: the last of its changes says so.
+    /// A transaction has ended: the last that was told of it says so.
     fn seal(&mut self, read: &mut Read) {
         let (Some(transaction), Some(head)) = (read.current(), &read.head) else {
             return;
         };
         let passed = read.before.and_until(head, transaction);
         if let Some(held) = &mut self.held
-            && held.transaction == Some(transaction)
+            && held.transaction() == Some(transaction)
         {
-            held.position = (!self.lost_place).then(|| passed.clone());
-            held.ends_transaction = true;
+            held.reach((!self.lost_place).then(|| passed.clone()));
+            held.end();
         }
         read.passed = Some(passed);
     }
@@ -575,7 +640,7 @@ impl Reader {
     async fn end_read(&mut self, position: Position) -> Result<(), SessionError> {
         self.lost_place = false;
         if let Some(held) = &mut self.held {
-            held.position = Some(position);
+            held.reach(Some(position));
             self.said = Some(Instant::now());
             return self.flush().await;
         }
@@ -618,11 +683,10 @@ impl Reader {
         sent.map_err(|_| SessionError::FeedClosed)
     }
 
-    async fn send(&mut self, event: Option<ChangeEvent>) -> Result<(), SessionError> {
-        let Some(event) = event else { return Ok(()) };
-        let item = FeedItem::Change(Arc::new(event));
+    async fn send(&mut self, told: Option<Told>) -> Result<(), SessionError> {
+        let Some(told) = told else { return Ok(()) };
         // Waits when the hub is behind: the log keeps everything meanwhile.
-        let sent = self.feed.send(item).await;
+        let sent = self.feed.send(told.into_item()).await;
         sent.map_err(|_| SessionError::FeedClosed)
     }
 }

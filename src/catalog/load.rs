@@ -80,7 +80,9 @@ pub async fn read(client: &impl GenericClient) -> Result<Catalog, LoadError> {
         .iter()
         .map(|row| Ok((key(row, "parent")?, key(row, "child")?)))
         .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
-    Ok(Catalog::new(loaded).with_cascades(cascades))
+    Ok(Catalog::new(loaded)
+        .with_cascades(cascades)
+        .with_policy(policy))
 }
 
 /// The columns of all tables by table, and the types they use.

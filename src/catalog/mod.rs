@@ -15,6 +15,8 @@ mod relations;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::policy::Policy;
+
 pub use collection::{
     AuthSettings, Collection, CollectionKey, ColumnType, Field, FieldKind, Relation, Rule, Rules,
     TableName, TypeClass,
@@ -30,6 +32,7 @@ pub struct Catalog {
     by_name: HashMap<Arc<str>, CollectionKey>,
     /// By parent: whose rows go when the parent's do.
     followers: HashMap<CollectionKey, HashSet<CollectionKey>>,
+    policy: Arc<Policy>,
 }
 
 impl Catalog {
@@ -47,7 +50,21 @@ impl Catalog {
             collections,
             by_name,
             followers: HashMap::new(),
+            policy: Arc::default(),
         }
+    }
+
+    /// The same under a policy, which is that of its collections.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The policy that was read in the same snapshot. It stands with each collection, too; here for
+    /// what is no collection's business.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// The same with foreign keys that cascade deletes, from parent to child.

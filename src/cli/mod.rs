@@ -6,6 +6,7 @@
 //! *Never* does what a room can do: commands are thin.
 
 mod attach;
+mod clients;
 mod collections;
 #[cfg(feature = "embedded")]
 pub mod demo;
@@ -18,6 +19,7 @@ mod migrate;
 mod open_files;
 mod options;
 mod policy;
+mod remote;
 mod rule;
 mod rule_check;
 mod serve;
@@ -36,7 +38,7 @@ use failure::Failure;
 use options::ConfigOptions;
 
 #[cfg(feature = "embedded")]
-use crate::{config, shutdown::Shutdown};
+use crate::{app::AppOptions, config, shutdown::Shutdown};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,15 +49,16 @@ Examples:
   rowcast serve                                # GET http://127.0.0.1:8090/api/realtime
   rowcast collections                          # what is attached, and who may see it
   rowcast tail '*'                             # what a running server sends, live
+  rowcast clients list --superuser ops@example.com     # who is connected
   rowcast doctor                               # what is wrong, and what to do
 
 Exit codes:
   0   done
   1   the answer is no (policy explain --record: not seen)
   64  a flag, a setting or an argument is wrong
-  69  the database (or, for health and tail, the server) is unavailable
+  69  the database (or, for health, tail and clients, the server) is unavailable
   70  something went wrong inside
-  77  the database does not permit it
+  77  the database (or, for clients, the server) does not permit it
 
 Settings come from --config FILE (TOML), then ROWCAST_… variables, then flags;
 rowcast serve --print-config shows them all.";
@@ -85,6 +88,7 @@ enum Command {
     Tail(tail::Tail),
     Token(token::Token),
     Superuser(superuser::Superuser),
+    Clients(Box<clients::Clients>),
     Doctor(doctor::Doctor),
     Health(health::Health),
 }
@@ -131,6 +135,7 @@ impl Cli {
             Command::Tail(command) => Box::pin(command.run(options)).await,
             Command::Token(command) => command.run(options).await,
             Command::Superuser(command) => command.run(options).await,
+            Command::Clients(command) => Box::pin(command.run(options)).await,
             Command::Doctor(command) => command.run(options).await,
             Command::Health(command) => command.run(options).await,
         }
@@ -141,9 +146,12 @@ impl Cli {
 #[cfg(feature = "embedded")]
 async fn run_demo(arguments: demo::DemoArgs, options: ConfigOptions) -> Result<(), Failure> {
     let config = options.load(config::Need::Nothing)?;
-    serve::start_logging(&config)?;
+    let log = serve::start_logging(&config)?;
     let play = async |stage: demo::Stage| {
-        let options = serve::app_options(&config, stage.database);
+        let options = AppOptions {
+            log: Some(log.clone()),
+            ..serve::app_options(&config, stage.database)
+        };
         Box::pin(serve::run(options, stage.listener, stage.shutdown)).await
     };
     Box::pin(demo::run(arguments, Shutdown::new(), play)).await?;

@@ -15,7 +15,7 @@ use crate::app::{App, AppOptions, listen};
 use crate::config::{Config, Flag, Need};
 use crate::db::{AppliedMigration, Database, DatabaseOptions, MigrateError, migrate};
 use crate::shutdown::Shutdown;
-use crate::telemetry::init_logging;
+use crate::telemetry::{LogControl, init_logging};
 
 /// How long a database that is not there yet is waited for at the start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -57,25 +57,29 @@ impl Serve {
             return Ok(());
         }
         let config = options.load_with(Need::Database, own)?;
-        start_logging(&config)?;
+        let log = start_logging(&config)?;
         #[cfg(unix)]
         super::open_files::raise_limit();
         let database = Database::new(&config.database).map_err(|error| Failure::usage(&error))?;
         // Before anything slow, so that a port that is taken is known at once.
         let listener = bind(config.listen)?;
         prepare(&database, &config).await?;
-        let options = app_options(&config, config.database.clone());
+        let options = AppOptions {
+            log: Some(log),
+            ..app_options(&config, config.database.clone())
+        };
         Box::pin(run(options, listener, Shutdown::new())).await
     }
 }
 
 /// Starts logging, with what the configuration has to remark.
-pub(super) fn start_logging(config: &Config) -> Result<(), Failure> {
-    init_logging(&config.log).map_err(|error| Failure::internal("could not log", error))?;
+pub(super) fn start_logging(config: &Config) -> Result<LogControl, Failure> {
+    let log = init_logging(&config.log);
+    let log = log.map_err(|error| Failure::internal("could not log", error))?;
     for notice in config.notices() {
         tracing::warn!("{notice}");
     }
-    Ok(())
+    Ok(log)
 }
 
 /// What the app needs of the settings, for this database.
@@ -86,6 +90,7 @@ pub(super) fn app_options(config: &Config, database: DatabaseOptions) -> AppOpti
         points: config.points.clone(),
         http: config.http.clone(),
         foreign_tokens: config.foreign_tokens.clone(),
+        webhooks: config.webhooks.clone(),
         ..AppOptions::new(database)
     }
 }

@@ -93,7 +93,7 @@ impl Token {
     }
 }
 
-fn not_issued(error: IssueError) -> Failure {
+pub(super) fn not_issued(error: IssueError) -> Failure {
     match error {
         IssueError::Query(error) => error.into(),
         IssueError::Email(_) | IssueError::Lifetime(_) | IssueError::EmptyKey => {

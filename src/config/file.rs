@@ -1,4 +1,4 @@
-//! The configuration file: TOML, one level deep.
+//! The configuration file: TOML, one level deep but for `[[webhooks]]`.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::{Mistake, Origin};
 /// A key and its value as text, or what is wrong with the value.
 type Entry = (String, Result<String, String>);
 
-/// All entries of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, Mistake> {
+/// All entries of a file, and what stands under `[[webhooks]]`.
+pub(super) fn read(path: &Path) -> Result<(Vec<Entry>, Option<Value>), Mistake> {
     let wrong = |problem: String| Mistake {
         setting: "config".to_owned(),
         origin: Some(Origin::File(path.to_owned())),
@@ -19,13 +19,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, Mistake> {
     };
     let text =
         fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let table = text
+    let mut table = text
         .parse::<Table>()
         .map_err(|error| wrong(syntax(&text, &error)))?;
-    Ok(table
-        .into_iter()
-        .map(|(key, value)| (key, simple(value)))
-        .collect())
+    let webhooks = table.remove("webhooks");
+    let entries = table.into_iter();
+    let entries = entries.map(|(key, value)| (key, simple(value)));
+    Ok((entries.collect(), webhooks))
 }
 
 /// Where and what, without the line itself, which may hold a secret.
@@ -45,7 +45,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// A value as one would write it in a variable.
-fn simple(value: Value) -> Result<String, String> {
+pub(super) fn simple(value: Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),

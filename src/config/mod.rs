@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod settings;
 mod values;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,6 +26,7 @@ use crate::http::HttpOptions;
 use crate::hub::HubOptions;
 use crate::points::PointsOptions;
 use crate::telemetry::LogOptions;
+use crate::webhooks::WebhookOptions;
 
 /// Everything that can be set, as the rooms want it.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct Config {
     pub foreign: ForeignOptions,
     /// The same, with its keys read; `None` if it has none.
     pub foreign_tokens: Option<ForeignTokens>,
+    /// Who is asked and told over HTTP what happens to streams.
+    pub webhooks: Vec<WebhookOptions>,
     /// What is logged.
     pub log: LogOptions,
     origins: BTreeMap<&'static str, Origin>,
@@ -107,6 +111,7 @@ impl Default for Config {
             http: HttpOptions::default(),
             foreign: ForeignOptions::default(),
             foreign_tokens: None,
+            webhooks: Vec::new(),
             log: LogOptions::default(),
             origins: BTreeMap::new(),
             notices: Vec::new(),
@@ -168,6 +173,7 @@ impl Config {
             write!(text, "# {} ({origin})\n{value}\n\n", setting.about)
                 .expect("writing to a string cannot fail");
         }
+        text.push_str(&webhooks::to_toml(&self.webhooks));
         text.truncate(text.trim_end().len() + 1);
         text
     }
@@ -197,7 +203,12 @@ impl Loading {
         let origin = Origin::File(path.clone());
         match file::read(&path) {
             Err(mistake) => self.mistakes.push(mistake),
-            Ok(entries) => {
+            Ok((entries, tables)) => {
+                let read = webhooks::read(tables);
+                self.config.webhooks = read.webhooks;
+                for (setting, problem) in read.mistakes {
+                    self.mistake(&setting, Some(origin.clone()), problem);
+                }
                 for (key, value) in entries {
                     // The variables' names in lower case are as good as the short ones.
                     let name = key.strip_prefix("rowcast_").unwrap_or(&key);

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::world::{HIDDEN, Open, answer, catalog, moments, posts, record_id, somebody};
 use crate::catalog::{Catalog, Collection};
 use crate::event::{RowImage, parse_image};
 use crate::related::Shelf;
 use crate::rules::{
-    AuthValues, Predicate, RequestContext, Row, RuleError, RuleUse, Scope, Undecidable, printed,
+    AuthValues, ClientPredicate, ClientRow, Predicate, RequestContext, Row, RuleError, RuleUse,
+    Scope, Undecidable, printed,
 };
 use crate::topic::{Options, Subscription};
 
@@ -64,6 +65,25 @@ pub(super) fn check(text: &str, row: &str, subscription: &str, claims: &str) {
             }
             Err(error) => check_error(text, &error),
         }
+    }
+    check_client(text, row, subscription, &world);
+}
+
+/// A text about streams is refused with a place, or decides alone.
+fn check_client(text: &str, store: &str, subscription: &str, world: &World) {
+    let predicate = match ClientPredicate::compile(text) {
+        Ok(predicate) => predicate,
+        Err(error) => return check_error(text, &error),
+    };
+    let store: Map<String, Value> = serde_json::from_str(store).unwrap_or_default();
+    let client = ClientRow::new("c", &store, [subscription].into_iter());
+    let client = client.expect("a small one");
+    let shelf = Shelf::default();
+    for auth in [world.auth.as_ref(), None] {
+        let Options { query, headers, .. } = &world.options;
+        let request = RequestContext::realtime(auth, query, headers, moments()[0], &shelf);
+        let _ = predicate.decide(&client, &request);
+        assert!(shelf.take_wanted().is_empty(), "{text:?} looks for records");
     }
 }
 

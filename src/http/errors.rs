@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::auth::LoginError;
-use crate::hub::{JoinError, SetTopicsError, Unfit, Unfitting};
+use crate::hooks::Refusal;
+use crate::hub::{DirectError, JoinError, SetTopicsError, StoreError, Unfit, Unfitting};
+use crate::messages::SendError;
 
 /// Seconds after which a client that was turned away for lack of room may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -18,8 +21,17 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(super) struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
-    data: Invalid,
+    data: Data,
     retry_after: Option<HeaderValue>,
+}
+
+/// What is said beside the message.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Fields(Invalid),
+    /// What a hook says.
+    Own(Map<String, Value>),
 }
 
 /// What is wrong with each field of a form.
@@ -73,6 +85,15 @@ impl Violation {
         }
     }
 
+    /// A value that is not what it must be, as the message says.
+    pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: "validation_invalid_value",
+            message: message.into(),
+            params: None,
+        }
+    }
+
     pub(super) fn unfit(why: &Unfit) -> Self {
         Self {
             code: why.code(),
@@ -97,7 +118,7 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
-            data: Invalid::new(),
+            data: Data::Fields(Invalid::new()),
             retry_after: None,
         }
     }
@@ -114,10 +135,15 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, Self::GENERIC)
     }
 
+    /// 403 for those who may not.
+    pub(super) fn forbidden(why: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, why)
+    }
+
     /// 400 that names the fields.
     pub(super) fn invalid(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::bad_request()
         }
     }
@@ -138,11 +164,60 @@ impl ApiError {
     /// 400 for a login that names the fields at fault.
     pub(super) fn invalid_login(data: Invalid) -> Self {
         Self {
-            data,
+            data: Data::Fields(data),
             ..Self::new(
                 StatusCode::BAD_REQUEST,
                 "An error occurred while validating the submitted data.",
             )
+        }
+    }
+
+    /// 400 for a body that is not what it must be.
+    pub(super) fn unreadable(problem: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            format!("The request body {problem}."),
+        )
+    }
+
+    /// 400 for a name in the query that means nothing.
+    pub(super) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let name: String = name.chars().take(50).collect();
+        let known = known.join(", ");
+        let message = format!("The query has no parameter {name:?}; there are {known}.");
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 401: only superusers may ask this, and nobody was proved to ask.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "The request requires valid record authorization token.",
+        )
+    }
+
+    /// 403: only superusers may ask this.
+    pub(super) fn not_for_records() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "The authorized record is not allowed to perform this action.",
+        )
+    }
+
+    /// 404: no stream has this client id.
+    pub(super) fn unknown_client() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
+    }
+
+    /// Why a message was not sent to one stream.
+    pub(super) fn of_direct(error: DirectError) -> Self {
+        match error {
+            DirectError::UnknownClient => Self::unknown_client(),
+            DirectError::TooSlow => Self::new(
+                StatusCode::NOT_FOUND,
+                "The client reads too slowly and was let go.",
+            ),
+            DirectError::Stopped => Self::stopping(),
         }
     }
 
@@ -209,9 +284,7 @@ impl ApiError {
                 let items = FieldError::Items(items.collect());
                 Self::invalid(Invalid::from([("subscriptions", items)]))
             }
-            SetTopicsError::UnknownClient => {
-                Self::new(StatusCode::NOT_FOUND, "Missing or invalid client id.")
-            }
+            SetTopicsError::UnknownClient => Self::unknown_client(),
             SetTopicsError::ForeignAddress => {
                 Self::new(StatusCode::BAD_REQUEST, "Invalid realtime client.")
             }
@@ -223,8 +296,19 @@ impl ApiError {
         }
     }
 
-    fn stopping() -> Self {
+    pub(super) fn stopping() -> Self {
         Self::unavailable("The server is stopping. Try again later.")
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let seconds = refusal.retry_after.map(|pause| pause.as_secs().max(1));
+        Self {
+            data: Data::Own(refusal.data),
+            retry_after: seconds.map(HeaderValue::from),
+            ..Self::new(refusal.status, refusal.message)
+        }
     }
 }
 
@@ -236,6 +320,61 @@ impl From<JoinError> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests.").retry_later()
             }
             JoinError::Stopped => Self::stopping(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownClient => Self::of_topics(SetTopicsError::UnknownClient, &[]),
+            StoreError::ForeignAddress => Self::of_topics(SetTopicsError::ForeignAddress, &[]),
+            StoreError::OtherPrincipal => Self::of_topics(SetTopicsError::OtherPrincipal, &[]),
+            StoreError::Stopped => Self::stopping(),
+            error @ StoreError::TooMuch => {
+                let violation = Violation::invalid(format!("Too much: {error}."));
+                Self::invalid(Invalid::from([("values", FieldError::Value(violation))]))
+            }
+            StoreError::Keys(keys) => {
+                let items = keys
+                    .into_iter()
+                    .map(|(key, why)| (key, Violation::invalid(why.to_string())));
+                let items = FieldError::Items(items.collect());
+                Self::invalid(Invalid::from([("values", items)]))
+            }
+        }
+    }
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        let of = |field, why: String| {
+            let violation = FieldError::Value(Violation::invalid(why));
+            Self::invalid(Invalid::from([(field, violation)]))
+        };
+        match error {
+            SendError::Invalid {
+                argument,
+                problem,
+                remedy,
+            } => {
+                let field = match &*argument {
+                    "topic" => "topic",
+                    "to_client" => "clientId",
+                    "to_principal" => "principal",
+                    "filter" => "filter",
+                    _ => "data",
+                };
+                of(field, format!("{problem}. {remedy}").trim_end().to_owned())
+            }
+            SendError::Filter(error) => of("filter", error.to_string()),
+            error @ (SendError::Pool(_) | SendError::Query(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a message could not be sent"
+                );
+                Self::unavailable("The message could not be sent. Try again later.")
+            }
         }
     }
 }
@@ -261,10 +400,7 @@ impl From<LoginError> for ApiError {
                 StatusCode::FORBIDDEN,
                 "The request doesn't satisfy the collection requirements to authenticate.",
             ),
-            LoginError::NoToken => new(
-                StatusCode::UNAUTHORIZED,
-                "The request requires valid record authorization token.",
-            ),
+            LoginError::NoToken => Self::unauthorized(),
             LoginError::OtherCollection(name) => Self::new(
                 StatusCode::FORBIDDEN,
                 format!("The request requires auth record from {name} collection."),
@@ -285,7 +421,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body<'a> {
-            data: &'a Invalid,
+            data: &'a Data,
             message: &'a str,
             status: u16,
         }

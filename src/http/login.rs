@@ -1,6 +1,6 @@
 //! Logging in, and the token that comes of it (contract, sections 6.3 and 6.4).
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::address::ClientAddress;
 use super::errors::ApiError;
 use super::login_form::LoginForm;
+use super::paths::PathText;
 use super::room::Room;
 use crate::auth::{LoggedIn, LoginRecord, LoginRequest};
 use crate::record::{Picker, Visibility, encode_record};
@@ -18,7 +19,7 @@ use crate::record::{Picker, Visibility, encode_record};
 /// `POST /api/collections/{nameOrId}/auth-with-password`.
 pub(super) async fn with_password(
     State(room): State<Room>,
-    Path(collection): Path<String>,
+    PathText(collection): PathText,
     ClientAddress(address): ClientAddress,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -49,7 +50,7 @@ async fn log_in(room: &Room, collection: &str, request: Request) -> Result<Respo
 /// `POST /api/collections/{nameOrId}/auth-refresh`.
 pub(super) async fn refresh(
     State(room): State<Room>,
-    Path(collection): Path<String>,
+    PathText(collection): PathText,
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let authorization = parts.headers.get(AUTHORIZATION);
@@ -69,7 +70,7 @@ pub(super) async fn refresh(
 /// ways there is the password.
 pub(super) async fn methods(
     State(room): State<Room>,
-    Path(collection): Path<String>,
+    PathText(collection): PathText,
     parts: Parts,
 ) -> Result<Response, ApiError> {
     let door = room.neighbours.login.door(&collection);

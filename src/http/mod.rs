@@ -7,15 +7,21 @@
 
 mod address;
 mod body;
+mod clients;
+mod connection;
 mod cors;
 mod direct;
 mod errors;
 mod form;
 mod headers;
 mod health;
+mod inbox;
+mod json_form;
+mod log;
 mod login;
 mod login_form;
 mod login_limit;
+mod openapi;
 mod options;
 mod page;
 mod panics;
@@ -23,10 +29,13 @@ mod paths;
 mod plain;
 mod pulse;
 mod room;
+mod send;
 mod server;
 mod stall;
+mod store;
 mod stream;
 mod subscribe;
+mod superuser;
 mod timers;
 
 #[cfg(test)]
@@ -77,7 +86,12 @@ fn endpoints() -> Router<Room> {
             "/api/collections/{collection}/auth-methods",
             any(not_found).get(login::methods),
         )
+        .merge(clients::routes())
+        .merge(log::routes())
+        .merge(openapi::routes())
         .merge(page::routes())
+        .merge(send::routes())
+        .merge(store::routes())
         .method_not_allowed_fallback(not_found)
         .fallback(not_found)
 }

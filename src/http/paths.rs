@@ -1,10 +1,27 @@
-//! Paths that are not written in their shortest form are sent to where they lead.
+//! Paths: those that are not written in their shortest form are sent to where they lead.
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, Uri};
+
+use super::errors::ApiError;
+use super::room::Room;
+
+/// The only variable part of a path, decoded. What cannot be is a path that does not exist.
+pub(super) struct PathText(pub(super) String);
+
+impl FromRequestParts<Room> for PathText {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, room: &Room) -> Result<Self, ApiError> {
+        let path = Path::from_request_parts(parts, room).await;
+        let Path(text) = path.map_err(|_| ApiError::not_found())?;
+        Ok(Self(text))
+    }
+}
 
 /// Redirects `//api/realtime` to `/api/realtime`, and likewise any path with empty, `.` or `..`
 /// segments.

@@ -4,14 +4,14 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use http::HeaderName;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use super::body::pairs_of;
 use super::errors::ApiError;
 use super::form::{Form, ValidForm};
 use super::room::Room;
-use super::subscribe::{apply, text_of};
+use super::subscribe::{Asking, apply, text_of};
 use crate::hub::{ClientId, Resume};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -60,10 +60,17 @@ impl PlainRequest {
         room: &Room,
         address: IpAddr,
         id: &ClientId,
+        headers: &HeaderMap,
     ) -> Result<(), ApiError> {
-        let form = self.form.of_client(id);
-        let authorization = self.authorization.as_deref();
-        apply(room, address, authorization, form, self.resume).await
+        let asking = Asking {
+            address,
+            authorization: self.authorization.as_deref(),
+            headers,
+        };
+        // A hook that leaves it without subscriptions has its reasons.
+        apply(room, asking, self.form.of_client(id), self.resume)
+            .await
+            .map(drop)
     }
 }
 

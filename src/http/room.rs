@@ -7,14 +7,18 @@ use super::cors::Origins;
 use super::login_limit::LoginLimit;
 use super::options::HttpOptions;
 use crate::auth::{Authenticate, Login};
+use crate::hooks::Hooks;
 use crate::hub::HubHandle;
-use crate::telemetry::{HealthMonitor, Metrics};
+use crate::messages::Messenger;
+use crate::telemetry::{HealthMonitor, LogControl, Metrics};
 
 /// What the HTTP side asks of other rooms.
 #[derive(Clone)]
 pub struct Neighbours {
     /// The way into the hub.
     pub hub: HubHandle,
+    /// Who is asked and told what happens to streams.
+    pub hooks: Hooks,
     /// Who says whose token it is.
     pub authenticator: Arc<dyn Authenticate>,
     /// Lets auth records in.
@@ -23,6 +27,10 @@ pub struct Neighbours {
     pub health: HealthMonitor,
     /// Where to count.
     pub metrics: Metrics,
+    /// What may change which events are logged; `None` where logging is the application's own.
+    pub log: Option<LogControl>,
+    /// The way of messages into the log.
+    pub messenger: Messenger,
 }
 
 /// The state of the router; cheap to clone.

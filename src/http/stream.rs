@@ -9,19 +9,21 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame as BodyFrame;
 use tokio::time::{Instant, sleep};
 
 use super::address::ClientAddress;
+use super::connection::{Connection, Terms};
 use super::errors::ApiError;
-use super::options::HttpOptions;
+use super::inbox::Inbox;
 use super::plain::PlainRequest;
 use super::pulse::Pulse;
 use super::room::Room;
 use super::timers::{Due, Timers};
 use crate::frame::Frame;
-use crate::hub::{JoinError, Mailbox};
+use crate::hooks::DisconnectReason;
+use crate::hub::JoinError;
 use crate::telemetry::Metrics;
 
 /// Frames that are ready at the same time are written together up to about this size.
@@ -35,20 +37,48 @@ pub(super) async fn open(
     request: Request,
 ) -> Result<Response, ApiError> {
     let plain = PlainRequest::of(&request)?;
-    let mailbox = match room.neighbours.hub.join(address).await {
-        Ok(mailbox) => mailbox,
-        Err(error) => return Ok(refuse(&room, error).await),
-    };
-    let opening = match plain {
-        Some(plain) => {
-            plain.subscribe(&room, address, mailbox.id()).await?;
-            Frame::connect_plain(&mailbox.id().0)
+    let (request, _) = request.into_parts();
+    let mut connection = Connection::new(room.clone(), address);
+    let terms = match connection.ask(&request).await {
+        Ok(Some(terms)) => terms,
+        Ok(None) => {
+            turned_away(&room, "swallowed").await;
+            return Ok(stream_response(Unwritten));
         }
-        None => Frame::connect(&mailbox.id().0),
+        Err(error) => {
+            connection.end(DisconnectReason::Refused);
+            turned_away(&room, "hook").await;
+            return Err(error);
+        }
     };
-    let metrics = room.neighbours.metrics.clone();
-    let stream = EventStream::new(opening, mailbox, &room.options, metrics);
-    Ok(stream_response(stream))
+    let mailbox = match room
+        .neighbours
+        .hub
+        .join_as(connection.client_id(), address)
+        .await
+    {
+        Ok(mailbox) => mailbox,
+        Err(error) => {
+            connection.end(DisconnectReason::Refused);
+            return Ok(refuse(&room, error).await);
+        }
+    };
+    connection.joined(&mailbox);
+    let is_plain = plain.is_some();
+    if let Some(plain) = plain
+        && let Err(error) = plain
+            .subscribe(&room, address, mailbox.id(), &request.headers)
+            .await
+    {
+        connection.end(DisconnectReason::Refused);
+        return Err(error);
+    }
+    let mut response = stream_response(EventStream::new(
+        Inbox::new(mailbox, connection, is_plain),
+        &terms,
+    ));
+    replace_headers(response.headers_mut(), terms.headers);
+    Ok(response)
 }
 
 /// `HEAD /api/realtime`: the same head, and no subscriber.
@@ -64,9 +94,28 @@ async fn refuse(room: &Room, error: JoinError) -> Response {
         JoinError::TooManyFromAddress => "too_many_from_address",
         JoinError::Stopped => "stopping",
     };
+    turned_away(room, reason).await;
+    ApiError::from(error).into_response()
+}
+
+async fn turned_away(room: &Room, reason: &'static str) {
     Metrics::count(&room.neighbours.metrics.rejections, reason);
     sleep(room.options.reconnect_delay_min).await;
-    ApiError::from(error).into_response()
+}
+
+/// Lets some headers stand instead of those of their names.
+fn replace_headers(headers: &mut HeaderMap, own: HeaderMap) {
+    for name in own.keys() {
+        headers.remove(name);
+    }
+    let mut last = None;
+    for (name, value) in own {
+        // Further lines of a header come without its name.
+        last = name.or(last);
+        if let Some(name) = &last {
+            headers.append(name, value);
+        }
+    }
 }
 
 fn stream_response<B>(body: B) -> Response
@@ -90,44 +139,45 @@ where
 
 /// The body of a stream. Dropping it is how the subscriber leaves.
 struct EventStream {
-    opening: Option<Frame>,
-    /// `None` once the subscriber has left.
-    mailbox: Option<Mailbox>,
+    /// Whether PB_CONNECT is still to come.
+    is_new: bool,
+    inbox: Inbox,
     timers: Timers,
     /// Before this the stream does not end, even if nothing more comes.
     end_not_before: Instant,
     pulse: Pulse,
-    metrics: Metrics,
 }
 
 impl EventStream {
-    fn new(opening: Frame, mailbox: Mailbox, options: &HttpOptions, metrics: Metrics) -> Self {
+    fn new(inbox: Inbox, terms: &Terms) -> Self {
+        let options = &inbox.room().options;
         Self {
-            opening: Some(opening),
-            mailbox: Some(mailbox),
-            timers: Timers::start(options),
+            timers: Timers::start(terms.idle_timeout, terms.lifetime, options.heartbeat),
             end_not_before: Instant::now() + options.reconnect_delay_min.min(MINUTE),
+            is_new: true,
+            inbox,
             pulse: Pulse::own(),
-            metrics,
         }
     }
 
     /// The next bytes to write; `None` at the end.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(frame) = self.opening.take() {
+        if std::mem::take(&mut self.is_new)
+            && let Some(frame) = self.inbox.opening()
+        {
             self.timers.delivered();
             return Poll::Ready(Some(frame.into_bytes()));
         }
-        let Some(mailbox) = &mut self.mailbox else {
+        if !self.inbox.is_open() {
             return self.poll_end(context);
-        };
+        }
         let due = self.timers.poll_due(context);
         if due == Poll::Ready(Due::Lifetime) {
-            return self.leave("lifetime", context);
+            return self.leave(DisconnectReason::Lifetime, context);
         }
-        match mailbox.poll_recv(context) {
+        match self.inbox.poll_recv(context) {
             Poll::Ready(Some(frame)) => {
-                let (chunk, has_events) = gather(frame, mailbox, context);
+                let (chunk, has_events) = gather(frame, &mut self.inbox, context);
                 match has_events {
                     true => self.timers.delivered(),
                     // A mark keeps a stream from being silent, but nothing has happened.
@@ -135,16 +185,19 @@ impl EventStream {
                 }
                 Poll::Ready(Some(chunk))
             }
-            // The hub has counted why.
-            Poll::Ready(None) => self.end(context),
+            Poll::Ready(None) => self.poll_end(context),
+            Poll::Pending if self.inbox.take_skipped() => {
+                self.timers.skipped();
+                self.poll_chunk(context)
+            }
             Poll::Pending => self.poll_idle(ready!(due), context),
         }
     }
 
     fn poll_idle(&mut self, due: Due, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match due {
-            Due::Lifetime => self.leave("lifetime", context),
-            Due::Idle => self.leave("idle", context),
+            Due::Lifetime => self.leave(DisconnectReason::Lifetime, context),
+            Due::Idle => self.leave(DisconnectReason::Idle, context),
             Due::Heartbeat => {
                 self.timers.beaten();
                 Poll::Ready(Some(Frame::heartbeat().into_bytes()))
@@ -152,13 +205,12 @@ impl EventStream {
         }
     }
 
-    fn leave(&mut self, reason: &'static str, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        Metrics::count(&self.metrics.disconnects, reason);
-        self.end(context)
-    }
-
-    fn end(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.mailbox = None;
+    fn leave(
+        &mut self,
+        reason: DisconnectReason,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        self.inbox.leave(reason);
         self.poll_end(context)
     }
 
@@ -172,13 +224,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// `first` and what else is ready, as one chunk, and whether there are events in it: fewer writes
 /// when events come in bursts, and not a single copy when they do not.
-fn gather(first: Frame, mailbox: &mut Mailbox, context: &mut Context<'_>) -> (Bytes, bool) {
+fn gather(first: Frame, inbox: &mut Inbox, context: &mut Context<'_>) -> (Bytes, bool) {
     let mut has_events = first.is_event();
     let first = first.into_bytes();
     if first.len() >= CHUNK_BYTES {
         return (first, has_events);
     }
-    let Poll::Ready(Some(second)) = mailbox.poll_recv(context) else {
+    let Poll::Ready(Some(second)) = inbox.poll_recv(context) else {
         return (first, has_events);
     };
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
@@ -188,7 +240,7 @@ fn gather(first: Frame, mailbox: &mut Mailbox, context: &mut Context<'_>) -> (By
         has_events |= frame.is_event();
         chunk.extend_from_slice(&frame.into_bytes());
         if chunk.len() < CHUNK_BYTES
-            && let Poll::Ready(Some(frame)) = mailbox.poll_recv(context)
+            && let Poll::Ready(Some(frame)) = inbox.poll_recv(context)
         {
             next = Some(frame);
         }
@@ -207,7 +259,7 @@ impl http_body::Body for EventStream {
         self.pulse.beat();
         let chunk = ready!(self.poll_chunk(context));
         if let Some(chunk) = &chunk {
-            self.metrics.stream_bytes.inc_by(chunk.len() as u64);
+            self.inbox.metrics().stream_bytes.inc_by(chunk.len() as u64);
         }
         Poll::Ready(chunk.map(|chunk| Ok(BodyFrame::data(chunk))))
     }

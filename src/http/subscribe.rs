@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::address::ClientAddress;
 use super::errors::ApiError;
 use super::form::{Form, ValidForm};
-use super::room::Room;
+use super::room::{Neighbours, Room};
+use crate::hooks::{Flow, Subscribe, Subscriber};
 use crate::hub::{Resume, SetTopics};
 
 /// Reads and checks the form, asks who sends it, and hands it to the hub: in this order, and the
@@ -21,35 +22,56 @@ pub(super) async fn set_topics(
     request: Request,
 ) -> Result<StatusCode, ApiError> {
     let authorization = text_of(request.headers(), &AUTHORIZATION).map(str::to_owned);
+    let headers = match room.neighbours.hooks.subscribe.is_empty() {
+        true => HeaderMap::new(),
+        false => request.headers().clone(),
+    };
     let form = Form::read(request, room.options.body_bytes_max);
     let form = timeout(room.options.request_timeout, form)
         .await
         .map_err(|_| ApiError::request_timeout())??
         .validate()?;
-    apply(&room, address, authorization.as_deref(), form, Resume::Live).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let asking = Asking {
+        address,
+        authorization: authorization.as_deref(),
+        headers: &headers,
+    };
+    apply(&room, asking, form, Resume::Live).await
 }
 
-/// Asks who sends a form, and hands it to the hub, within the time of one request.
+/// Who asks, as the request says.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) address: IpAddr,
+    pub(super) authorization: Option<&'a str>,
+    /// For hooks; empty where there are none.
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// Asks who sends a form, and hands it to the hub, within the time of one request. Says with which
+/// status it is done.
 pub(super) async fn apply(
     room: &Room,
-    address: IpAddr,
-    authorization: Option<&str>,
+    asking: Asking<'_>,
     form: ValidForm,
     resume: Resume,
-) -> Result<(), ApiError> {
-    let change = change(room, address, authorization, form, resume);
+) -> Result<StatusCode, ApiError> {
+    let change = Box::pin(change(room, asking, form, resume));
     let changed = timeout(room.options.request_timeout, change).await;
     changed.map_err(|_| ApiError::overloaded())?
 }
 
 async fn change(
     room: &Room,
-    address: IpAddr,
-    authorization: Option<&str>,
+    asking: Asking<'_>,
     form: ValidForm,
     resume: Resume,
-) -> Result<(), ApiError> {
+) -> Result<StatusCode, ApiError> {
+    let Asking {
+        address,
+        authorization,
+        headers,
+    } = asking;
     // Before capture has its place in the log, "subscribed" would promise changes that it may miss.
     let mut health = room.neighbours.health.clone();
     timeout(room.options.placed_timeout, health.placed())
@@ -62,7 +84,8 @@ async fn change(
         return Err(ApiError::unchecked());
     }
     let (client_id, principal) = (form.client_id.clone(), proof.principal.clone());
-    let request = SetTopics {
+    let mut places = form.places;
+    let mut request = SetTopics {
         client_id: form.client_id,
         address,
         principal: proof.principal,
@@ -70,8 +93,17 @@ async fn change(
         subscriptions: form.subscriptions,
         resume,
     };
+    if !room.neighbours.hooks.subscribe.is_empty() {
+        let checked = room.neighbours.hub.check_topics(request).await;
+        request = checked.map_err(|error| ApiError::of_topics(error, &places))?;
+        if ask_hooks(room, &mut request, headers).await? == Flow::Stop {
+            return Ok(StatusCode::OK);
+        }
+        // The list may be another one; what is wrong with it is told by its own places.
+        places.clear();
+    }
     let set = room.neighbours.hub.set_topics(request).await;
-    set.map_err(|error| ApiError::of_topics(error, &form.places))?;
+    set.map_err(|error| ApiError::of_topics(error, &places))?;
     if !principal.is_guest() {
         // What changed between the proof and the hub's beginning to watch is seen by looking again.
         let proof = authenticator.authenticate(authorization).await;
@@ -84,7 +116,29 @@ async fn change(
             return Err(ApiError::unchecked());
         }
     }
-    Ok(())
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets the hooks change the list of subscriptions.
+async fn ask_hooks(
+    room: &Room,
+    request: &mut SetTopics,
+    headers: &HeaderMap,
+) -> Result<Flow, ApiError> {
+    let Neighbours { hooks, metrics, .. } = &room.neighbours;
+    let subscriber = Subscriber {
+        client_id: request.client_id.as_str().into(),
+        address: request.address,
+    };
+    let mut subscribe = Subscribe::new(
+        subscriber,
+        request.principal.clone(),
+        headers.clone(),
+        std::mem::take(&mut request.subscriptions),
+    );
+    let flow = hooks.subscribe.run(&mut subscribe, metrics).await?;
+    request.subscriptions = subscribe.subscriptions;
+    Ok(flow)
 }
 
 /// The text of a header, if there is one and it is text.

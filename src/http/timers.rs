@@ -33,12 +33,12 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Starts all clocks.
-    pub(super) fn start(options: &HttpOptions) -> Self {
+    pub(super) fn start(idle: Duration, lifetime: Duration, heartbeat: Option<Duration>) -> Self {
         let now = Instant::now();
         let mut timers = Self {
-            idle: options.idle_timeout,
-            heartbeat: options.heartbeat,
-            lifetime_at: after(now, lifetime(options)),
+            idle,
+            heartbeat,
+            lifetime_at: after(now, lifetime),
             idle_at: now,
             heartbeat_at: None,
             sleep: Box::pin(sleep_until(now)),
@@ -53,6 +53,11 @@ impl Timers {
         let now = Instant::now();
         self.idle_at = after(now, self.idle);
         self.beaten_at(now);
+    }
+
+    /// An event was kept from the stream that counts as one all the same.
+    pub(super) fn skipped(&mut self) {
+        self.idle_at = after(Instant::now(), self.idle);
     }
 
     /// A heartbeat was given to the stream.
@@ -102,7 +107,8 @@ impl Timers {
     }
 }
 
-fn lifetime(options: &HttpOptions) -> Duration {
+/// How long a stream lives at most, its share of chance drawn.
+pub(super) fn lifetime(options: &HttpOptions) -> Duration {
     let shortened = options.lifetime_jitter.clamp(0.0, 1.0) * rand::random::<f64>();
     options.lifetime_max.mul_f64(1.0 - shortened)
 }

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
+use super::line::Line;
 use super::mailbox::{ClientId, Mailbox};
 use crate::frame::Frame;
+use crate::hooks::DisconnectReason;
 
 /// The test's side of a fake hub.
 #[derive(Clone)]
@@ -31,9 +33,15 @@ pub(crate) struct Subscriber {
     pub(crate) address: IpAddr,
     pub(crate) frames: mpsc::Sender<Frame>,
     departures: mpsc::UnboundedReceiver<ClientId>,
+    line: Arc<Line>,
 }
 
 impl Subscriber {
+    /// Ends the stream as the hub would.
+    pub(crate) fn end(self, reason: DisconnectReason) {
+        self.line.end(reason);
+    }
+
     /// Waits until the mailbox is dropped.
     pub(crate) async fn left(&mut self) {
         assert_eq!(self.departures.recv().await.as_ref(), Some(&self.id));
@@ -41,8 +49,7 @@ impl Subscriber {
 }
 
 /// A mailbox and the hub's side of it.
-pub(crate) fn mailbox(address: IpAddr) -> (Mailbox, Subscriber) {
-    let id = ClientId::random();
+pub(crate) fn mailbox(id: ClientId, address: IpAddr) -> (Mailbox, Subscriber) {
     let (frames, receiver) = mpsc::channel(256);
     let (sender, departures) = mpsc::unbounded_channel();
     let mailbox = Mailbox::new(id.clone(), receiver, sender);
@@ -51,6 +58,7 @@ pub(crate) fn mailbox(address: IpAddr) -> (Mailbox, Subscriber) {
         address,
         frames,
         departures,
+        line: Arc::clone(mailbox.line()),
     };
     (mailbox, subscriber)
 }
@@ -60,7 +68,7 @@ impl FakeHub {
     pub(crate) fn start() -> Self {
         let (commands, mut received) = mpsc::channel(8);
         let hub = Self {
-            handle: HubHandle::new(commands, None),
+            handle: HubHandle::new(commands, None, watch::channel(None).1),
             state: Arc::default(),
         };
         let own = hub.state.clone();
@@ -94,23 +102,27 @@ impl FakeHub {
 impl State {
     fn answer(&mut self, command: Command) {
         match command {
-            Command::Join { address, reply } => {
-                let answer = self.join(address);
+            Command::Join { id, address, reply } => {
+                let answer = self.join(id, address);
                 let _ = reply.send(answer);
             }
             Command::SetTopics { request, reply, .. } => {
                 self.asked.push(request);
                 let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
             }
-            Command::Confirm { .. } => {}
+            Command::Check { reply, .. } => {
+                let _ = reply.send(self.refuse_topics.clone().map_or(Ok(()), Err));
+            }
+            // What is dropped here is answered like by a hub that has stopped.
+            Command::Confirm { .. } | Command::Roster(_) | Command::ChangeStore { .. } => {}
         }
     }
 
-    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+    fn join(&mut self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         if let Some(error) = self.refuse_join {
             return Err(error);
         }
-        let (mailbox, subscriber) = mailbox(address);
+        let (mailbox, subscriber) = mailbox(id, address);
         self.joined.push_back(subscriber);
         Ok(mailbox)
     }

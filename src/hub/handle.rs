@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::mailbox::Mailbox;
+use super::client_store::StoreOwner;
+use super::mailbox::{ClientId, Mailbox};
 use super::points::keys_of;
+use super::roster::{self, HubStopped};
+use super::store::{StoreChange, StoreError};
 use super::strict::Strict;
 use super::unfit::Unfitting;
 use crate::auth::{Principal, Proof};
+use crate::catalog::Catalog;
 use crate::event::Position;
 use crate::points::{FindError, PointKey, Points};
 use crate::topic::Subscription;
@@ -23,6 +29,8 @@ pub struct HubHandle {
     strict: Option<Strict>,
     /// Where subscriptions with keys were.
     points: Option<Points>,
+    /// The newest catalog; `None` before the first.
+    catalogs: watch::Receiver<Option<Arc<Catalog>>>,
 }
 
 /// A subscriber's complete new list of subscriptions, and who asks for it.
@@ -94,11 +102,25 @@ pub enum SetTopicsError {
     Stopped,
 }
 
+/// Who asks for which stream.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub client_id: String,
+    pub address: IpAddr,
+    pub principal: Principal,
+}
+
 #[derive(Debug)]
 pub(super) enum Command {
     Join {
+        id: ClientId,
         address: IpAddr,
         reply: oneshot::Sender<Result<Mailbox, JoinError>>,
+    },
+    /// What would be said to such a request; nothing changes.
+    Check {
+        request: Claim,
+        reply: oneshot::Sender<Result<(), SetTopicsError>>,
     },
     SetTopics {
         request: SetTopics,
@@ -111,15 +133,33 @@ pub(super) enum Command {
         claimed: Principal,
         proof: Proof,
     },
+    /// Of those who manage the feed.
+    Roster(roster::Request),
+    ChangeStore {
+        client_id: String,
+        change: StoreChange,
+        /// `None` if nobody has to be asked.
+        owner: Option<StoreOwner>,
+        reply: oneshot::Sender<Result<Map<String, Value>, StoreError>>,
+    },
 }
 
 impl HubHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, strict: Option<Strict>) -> Self {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        strict: Option<Strict>,
+        catalogs: watch::Receiver<Option<Arc<Catalog>>>,
+    ) -> Self {
         Self {
             commands,
             strict,
             points: None,
+            catalogs,
         }
+    }
+
+    pub(super) fn newest_catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalogs.borrow().clone()
     }
 
     /// Lets subscriptions with keys go on where these say.
@@ -129,18 +169,63 @@ impl HubHandle {
         self
     }
 
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, HubStopped> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_| HubStopped)?;
+        answer.await.map_err(|_| HubStopped)
+    }
+
     /// Opens a mailbox for a new subscriber without subscriptions. PB_CONNECT is for the caller to
     /// write.
     ///
     /// # Errors
     /// If a limit is reached or the hub has stopped.
     pub async fn join(&self, address: IpAddr) -> Result<Mailbox, JoinError> {
+        self.join_as(ClientId::random(), address).await
+    }
+
+    /// The same for a name that was drawn before.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_as(&self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Join { address, reply };
+        let command = Command::Join { id, address, reply };
         if self.commands.send(command).await.is_err() {
             return Err(JoinError::Stopped);
         }
         answer.await.unwrap_or(Err(JoinError::Stopped))
+    }
+
+    /// Makes all checks of [`set_topics`](Self::set_topics) and changes nothing.
+    ///
+    /// # Errors
+    /// As [`SetTopicsError`] says.
+    pub async fn check_topics(&self, request: SetTopics) -> Result<SetTopics, SetTopicsError> {
+        let request = match &self.strict {
+            Some(strict) => strict.check(request).await?,
+            None => request,
+        };
+        let (reply, answer) = oneshot::channel();
+        let claim = Claim {
+            client_id: request.client_id.clone(),
+            address: request.address,
+            principal: request.principal.clone(),
+        };
+        let command = Command::Check {
+            request: claim,
+            reply,
+        };
+        if self.commands.send(command).await.is_err() {
+            return Err(SetTopicsError::Stopped);
+        }
+        let checked = answer.await.unwrap_or(Err(SetTopicsError::Stopped));
+        checked.map(|()| request)
     }
 
     /// Replaces a subscriber's subscriptions and principal, all at once or not at all.

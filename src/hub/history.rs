@@ -9,7 +9,9 @@ pub(super) use earlier::Earlier;
 
 use super::extent::Extent;
 use crate::catalog::Catalog;
-use crate::event::{ChangeEvent, FeedItem, Gap, GapReason, Position, RowImage, parse_image};
+use crate::event::{
+    ChangeEvent, FeedItem, Gap, GapReason, Message, Position, RowImage, parse_image,
+};
 
 /// What an event takes beside its images, about.
 const EVENT_BYTES: u64 = 256;
@@ -62,10 +64,9 @@ impl History {
     /// Takes note of an item after it was delivered.
     pub(super) fn note(&mut self, item: &FeedItem) {
         match item {
-            FeedItem::Change(event) => {
-                let ends = event.position.as_ref().filter(|_| event.ends_transaction);
+            FeedItem::Change(_) | FeedItem::Message(_) => {
                 self.keep(item.clone());
-                if let Some(position) = ends {
+                if let Some(position) = item.end() {
                     self.reach(position);
                 }
                 self.trim();
@@ -155,7 +156,7 @@ impl History {
 
     /// The item with a number, as the catalog of today understands it; `None` if it was forgotten
     /// or is yet to come.
-    pub(super) fn get(&mut self, number: u64, catalog: &Catalog) -> Option<Remembered> {
+    pub(super) fn get(&mut self, number: u64, catalog: &Arc<Catalog>) -> Option<Remembered> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         let item = self.items.get_mut(index)?;
         let remembered = as_of_today(item, catalog);
@@ -230,7 +231,15 @@ pub(super) enum Remembered {
 }
 
 /// An item as if it had been read today: with the fields, and under the policy, of now.
-pub(super) fn as_of_today(item: &FeedItem, catalog: &Catalog) -> Remembered {
+pub(super) fn as_of_today(item: &FeedItem, catalog: &Arc<Catalog>) -> Remembered {
+    if let FeedItem::Message(message) = item
+        && !Arc::ptr_eq(&message.catalog, catalog)
+    {
+        return Remembered::Item(FeedItem::Message(Arc::new(Message {
+            catalog: Arc::clone(catalog),
+            ..(**message).clone()
+        })));
+    }
     let Some(then) = item.collection() else {
         return Remembered::Item(item.clone());
     };
@@ -280,6 +289,7 @@ fn size(item: &FeedItem) -> u64 {
         |image: &Option<RowImage>| image.as_ref().map_or(0, |image| image.json().len() as u64);
     match item {
         FeedItem::Change(event) => EVENT_BYTES + image(&event.old) + image(&event.new),
+        FeedItem::Message(message) => EVENT_BYTES + message.data.len() as u64,
         _ => EVENT_BYTES,
     }
 }

@@ -3,12 +3,12 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use rand::RngExt;
 use tokio::sync::mpsc;
 
+use super::line::Line;
 use crate::frame::Frame;
 
 /// A subscriber's public name: 40 random letters and digits, unguessable (section 1.3).
@@ -47,8 +47,7 @@ impl fmt::Display for ClientId {
 pub struct Mailbox {
     id: ClientId,
     frames: mpsc::Receiver<Frame>,
-    /// How many were taken.
-    taken: Arc<AtomicU64>,
+    line: Arc<Line>,
     departures: mpsc::UnboundedSender<ClientId>,
 }
 
@@ -61,14 +60,14 @@ impl Mailbox {
         Self {
             id,
             frames,
-            taken: Arc::default(),
+            line: Arc::default(),
             departures,
         }
     }
 
-    /// Where it is counted how many frames were taken.
-    pub(super) fn taken(&self) -> &Arc<AtomicU64> {
-        &self.taken
+    /// What the hub and the stream know of each other.
+    pub fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
     /// The subscriber's public name.
@@ -80,7 +79,7 @@ impl Mailbox {
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
         let frame = self.frames.poll_recv(context);
         if let Poll::Ready(Some(_)) = frame {
-            self.taken.fetch_add(1, Ordering::Relaxed);
+            self.line.take();
         }
         frame
     }

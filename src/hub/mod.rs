@@ -6,7 +6,9 @@
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
+mod client_store;
 mod cohort;
+mod direct;
 mod encoded;
 mod expand;
 mod extent;
@@ -19,10 +21,13 @@ mod handle;
 mod history;
 mod index;
 mod leave;
+mod line;
 mod login_judge;
 mod lookups;
 mod mailbox;
 mod marks;
+mod messages;
+mod personal;
 mod points;
 mod principals;
 mod publish;
@@ -31,7 +36,9 @@ mod registry;
 mod replay;
 mod resume;
 mod resync;
+mod roster;
 mod snapshot;
+mod store;
 mod strict;
 mod subscribe;
 mod tally;
@@ -39,11 +46,16 @@ mod task;
 mod unfit;
 mod verdict;
 
+pub use client_store::StoreOwner;
+pub use direct::{DirectError, DirectMessage, UnfitMessage};
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
+pub use line::Line;
 pub use login_judge::LoginJudge;
 pub use mailbox::{ClientId, Mailbox};
 pub use recall::Recent;
 pub use replay::Past;
+pub use roster::{HubStopped, RosterPage, SubscriberInfo, Which};
+pub use store::{BadKey, StoreChange, StoreError};
 pub use task::Hub;
 pub use unfit::{Unfit, Unfitting};
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};
 
+use super::line::Line;
 use super::snapshot::is_asked;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::event::Position;
@@ -90,8 +91,8 @@ pub(super) fn keys_beyond(subscriptions: &[Subscription], principal: &Principal)
 pub(super) struct Progress {
     /// Frames put into its mailbox, also by the tasks that read snapshots for it.
     sent: Arc<AtomicU64>,
-    /// Frames taken out of it.
-    taken: Arc<AtomicU64>,
+    /// Where it is counted how many are taken out of it.
+    line: Arc<Line>,
     /// Its subscriptions with keys.
     pub keys: Vec<(Arc<str>, PointKey)>,
     /// Positions, and how many frames were sent until then.
@@ -102,9 +103,9 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Nothing was sent yet; what is taken is counted there.
-    pub(super) fn new(taken: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
-            taken,
+            line,
             ..Self::default()
         }
     }
@@ -113,6 +114,11 @@ impl Progress {
     /// what is taken must never seem to be more than what was sent.
     pub(super) fn sent(&self) -> &Arc<AtomicU64> {
         &self.sent
+    }
+
+    /// What the subscriber's stream and the hub know of each other.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Takes in how far the feed has come; returns how far the subscriber has come for certain, if
@@ -125,7 +131,7 @@ impl Progress {
             let sent = self.sent.load(Ordering::Relaxed);
             self.open.push_back((sent, position.clone()));
         }
-        let taken = self.taken.load(Ordering::Relaxed);
+        let taken = self.line.taken();
         let mut reached = None;
         while self.open.front().is_some_and(|(sent, _)| *sent <= taken) {
             reached = self.open.pop_front();

@@ -135,6 +135,7 @@ impl Registry {
             FeedItem::Catalog(_)
             | FeedItem::Passed(_)
             | FeedItem::Change(_)
+            | FeedItem::Message(_)
             | FeedItem::KeysChanged(_)
             | FeedItem::Gap(_) => Vec::new(),
         }

@@ -12,6 +12,8 @@ use super::encoded::Encoded;
 use super::frames::{Frames, Writer};
 use super::groups::{Group, Topic};
 use super::index::Candidate;
+use super::messages::Filters;
+use super::personal::{Drafts, Enriching, Telling};
 use super::registry::{Registry, Subscriber, SubscriberKey};
 use super::resync::Resyncs;
 use super::tally::Tally;
@@ -36,6 +38,10 @@ pub(super) struct Delivery<'a> {
     pub pass: Pass<'a>,
     /// `None` for all who are live.
     pub cohort: Option<&'a Cohort>,
+    /// What messages are filtered by.
+    pub filters: &'a Filters,
+    /// Who has a say in records; `None` for nobody.
+    pub enriching: Option<Enriching>,
 }
 
 /// A row that is there, for one subscription of one subscriber.
@@ -65,6 +71,7 @@ impl Delivery<'_> {
     pub(super) fn publish(&self, item: &FeedItem, mut send: impl FnMut(SubscriberKey, Frame)) {
         match item {
             FeedItem::Change(event) => self.change(event, &mut send),
+            FeedItem::Message(message) => self.message(message, &mut send),
             FeedItem::Catalog(_) | FeedItem::Passed(_) | FeedItem::KeysChanged(_) => {}
             FeedItem::Gap(gap) => self.gap(gap, &mut send),
         }
@@ -90,14 +97,21 @@ impl Delivery<'_> {
         self.visit_groups(topic, guard, encoded.event, |text, group, keys| {
             let verdict = Verdict::new(self, encoded, group, guard);
             let frames = Frames::new(encoded, group, self.writer(text));
+            let drafts = Drafts::new(self.enriching.as_ref(), encoded, group, text);
             for key in keys {
                 let Some(subscriber) = self.registry.get(key) else {
                     continue;
                 };
                 let frame = match (verdict.of(subscriber), self.pass) {
                     (_, Pass::LookAhead) | (Seen::Nothing, _) => None,
-                    (Seen::Record(shown), _) => frames.record(shown),
-                    (Seen::Entering(shown), _) => frames.entering(shown),
+                    (Seen::Record(shown), _) => match &drafts {
+                        Some(drafts) => Some(drafts.frame(Telling::Change, shown, subscriber)),
+                        None => frames.record(shown),
+                    },
+                    (Seen::Entering(shown), _) => match &drafts {
+                        Some(drafts) => Some(drafts.frame(Telling::Entering, shown, subscriber)),
+                        None => frames.entering(shown),
+                    },
                     (Seen::Leaving, _) => frames.leaving(),
                     (Seen::Unpaired, _) => frames.resync(),
                     (Seen::Perhaps(until), Pass::Resync(resyncs)) => {
@@ -185,11 +199,13 @@ impl Delivery<'_> {
         let (_, group) = self.registry.group(topic, text)?;
         let encoded = Encoded::new(event);
         let verdict = Verdict::new(self, &encoded, group, guard);
-        match verdict.of(self.registry.get(key)?) {
-            Seen::Record(shown) => {
-                Frames::new(&encoded, group, self.writer(text)).snapshot_row(shown)
-            }
-            _ => None,
+        let subscriber = self.registry.get(key)?;
+        let Seen::Record(shown) = verdict.of(subscriber) else {
+            return None;
+        };
+        match Drafts::new(self.enriching.as_ref(), &encoded, group, text) {
+            Some(drafts) => Some(drafts.frame(Telling::Snapshot, shown, subscriber)),
+            None => Frames::new(&encoded, group, self.writer(text)).snapshot_row(shown),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use indexmap::IndexSet;
 use slab::Slab;
@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use super::access::{auth_values, member_of};
 use super::groups::{Group, Topic};
 use super::index::MEMBERS_MIN;
+use super::line::Line;
 use super::mailbox::ClientId;
 use super::marks::Marks;
 use super::points::Progress;
+use super::store::Store;
 use crate::auth::{Principal, SUPERUSERS_ID};
 use crate::frame::Frame;
 use crate::policy::Member;
@@ -29,6 +31,8 @@ pub(super) type SubscriberKey = usize;
 pub(super) struct Subscriber {
     pub id: ClientId,
     pub address: IpAddr,
+    /// When its stream was opened.
+    pub since: SystemTime,
     /// Invariant: the roles of `principal`.
     pub member: Member,
     /// Invariant: the values of `principal` as rules see them; nothing of guests.
@@ -46,6 +50,8 @@ pub(super) struct Subscriber {
     pub progress: Progress,
     /// How it is told positions, if it is. Only [`Registry::set_marks`] changes whether.
     pub marks: Option<Marks>,
+    /// What is kept about it for filters.
+    pub store: Store,
 }
 
 impl Subscriber {
@@ -100,6 +106,11 @@ impl Registry {
         self.subscribers.len()
     }
 
+    /// All places are below this one; some are empty.
+    pub(super) fn places(&self) -> SubscriberKey {
+        self.subscribers.capacity()
+    }
+
     /// Connected subscribers from one address.
     pub(super) fn subscribers_from(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).copied().unwrap_or(0)
@@ -116,11 +127,12 @@ impl Registry {
         id: ClientId,
         address: IpAddr,
         mailbox: mpsc::Sender<Frame>,
-        taken: Arc<AtomicU64>,
+        line: Arc<Line>,
     ) {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
             address,
+            since: SystemTime::now(),
             principal: Principal::Guest,
             deadline: None,
             member: member_of(&Principal::Guest),
@@ -129,7 +141,8 @@ impl Registry {
             subscriptions: Vec::new(),
             generation: 0,
             marks: None,
-            progress: Progress::new(taken),
+            store: Store::default(),
+            progress: Progress::new(line),
         });
         self.by_id.insert(id, key);
         *self.by_address.entry(address).or_default() += 1;
@@ -217,6 +230,7 @@ impl Registry {
         let Some(subscriber) = self.subscribers.get_mut(key) else {
             return;
         };
+        subscriber.progress.line().set_principal(principal.clone());
         subscriber.member = member_of(&principal);
         subscriber.auth = auth_values(&principal);
         let before = std::mem::replace(&mut subscriber.principal, principal.clone());

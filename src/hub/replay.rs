@@ -55,6 +55,8 @@ pub(super) struct Replay {
     trusted: bool,
     /// It goes on from a snapshot, or was told something already: it must not be told anything that is older.
     is_bound: bool,
+    /// It goes on from a snapshot, and says nothing of the position of its stream.
+    pub follows_snapshot: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,
@@ -149,6 +151,7 @@ impl Replays {
             seen,
             trusted: false,
             is_bound: false,
+            follows_snapshot: false,
             stage,
             moved_at: now,
             read_at: now,
@@ -189,6 +192,7 @@ impl Replays {
         let last = self.list.last_mut();
         if let Some(replay) = last.filter(|replay| replay.key == key) {
             replay.is_bound = true;
+            replay.follows_snapshot = true;
             replay.trusted = trusted;
         }
     }
@@ -250,7 +254,7 @@ impl Replays {
         &mut self,
         registry: &Registry,
         history: &mut History,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
     ) -> Vec<Go> {
         let end = history.end();
         let mut together: IndexMap<(u64, Arc<Snapshot>), (Vec<usize>, usize)> = IndexMap::new();
@@ -286,7 +290,7 @@ impl Replays {
     }
 
     /// The next pieces of the log, each for one.
-    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Catalog) -> Vec<Go> {
+    pub(super) fn next_of_log(&mut self, registry: &Registry, catalog: &Arc<Catalog>) -> Vec<Go> {
         let mut goes = Vec::new();
         for (who, replay) in self.list.iter_mut().enumerate() {
             let Stage::Log(_) = replay.stage else {
@@ -315,11 +319,7 @@ impl Replays {
             match &go.then {
                 Then::Memory(next) => replay.stage = Stage::Memory(*next),
                 Then::Log => {}
-                Then::Reached(position) => {
-                    replay.seen = position.clone();
-                    replay.trusted = true;
-                    replay.stage = Stage::Begin;
-                }
+                Then::Reached(position) => replay.reach(position),
                 Then::Lost(why) => replay.stage = Stage::Lost(why),
             }
         }
@@ -377,7 +377,7 @@ impl Replay {
     }
 
     /// What has come from the log, if anything has.
-    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Catalog) -> Option<Go> {
+    fn take_from_log(&mut self, who: usize, room: usize, catalog: &Arc<Catalog>) -> Option<Go> {
         let Stage::Log(coming) = &mut self.stage else {
             return None;
         };
@@ -394,7 +394,7 @@ impl Replay {
                     then = Then::Lost("retention");
                     break;
                 }
-                Ok(item @ (FeedItem::Change(_) | FeedItem::Gap(_))) => {
+                Ok(item @ (FeedItem::Change(_) | FeedItem::Message(_) | FeedItem::Gap(_))) => {
                     items.extend(as_of_today(&item, catalog).into_item());
                 }
                 Ok(FeedItem::Catalog(_) | FeedItem::KeysChanged(_)) => {}
@@ -414,13 +414,22 @@ impl Replay {
     }
 
     fn take_note(&mut self, item: &FeedItem) {
-        if let FeedItem::Change(event) = item
-            && event.ends_transaction
-            && let Some(position) = &event.position
+        if let Some(position) = item.end()
             && position.includes(&self.seen)
         {
             self.seen = position.clone();
         }
+    }
+
+    /// Takes in how far the log was told; after a crash of Postgres that is less than what was told before it.
+    fn reach(&mut self, position: &Position) {
+        let has_crashed = position.epoch() != self.seen.epoch();
+        self.seen = position.clone();
+        self.trusted = true;
+        self.stage = match has_crashed && self.is_bound {
+            true => Stage::Lost("crash"),
+            false => Stage::Begin,
+        };
     }
 
     /// It alone.
@@ -437,7 +446,7 @@ fn remembered(
     room: usize,
     seen: &Position,
     history: &mut History,
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
 ) -> Option<(Vec<FeedItem>, u64)> {
     let (mut items, mut next) = (Vec::new(), place);
     while next < history.end() && items.len() < room {

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use super::access::{Access, member_of};
 use super::expand::first_mistake;
 use super::handle::{SetTopics, SetTopicsError};
+use super::messages::Filters;
 use super::points::{RESUME, is_name, shortest_name};
 use super::unfit::{Unfit, Unfitting};
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Collection};
-use crate::policy::Member;
+use crate::policy::{Member, RuleKind, topic_object};
 use crate::record::Picker;
 use crate::rules::{Predicate, Scope, nearest};
 use crate::topic::{Expand, Guard, Subscription, WILDCARD, guard_of};
@@ -62,6 +63,7 @@ struct Check<'c> {
     is_guest: bool,
     /// Gates of its own: those of the hub's task are as old as the change it is at.
     access: Access,
+    filters: Filters,
 }
 
 impl<'c> Check<'c> {
@@ -75,6 +77,7 @@ impl<'c> Check<'c> {
             superuser: principal.is_superuser(),
             is_guest: principal.is_guest(),
             access,
+            filters: Filters::default(),
         }
     }
 
@@ -143,10 +146,23 @@ impl<'c> Check<'c> {
             .map_or(Ok(()), Err)
     }
 
-    /// What names no collection is a custom topic, unless it looks like a mistake: custom topics
-    /// take no options, and a slash or a collection's name but for case was not meant as one.
+    /// What names no collection is a custom topic, unless it looks like a mistake: a slash, a question mark
+    /// that brings no options, or a collection's name but for case was not meant as one.
     fn custom(&self, subscription: &Subscription) -> Result<(), Unfit> {
         let (text, topic) = (subscription.text(), subscription.topic());
+        let (policy, object) = (self.catalog.policy(), topic_object(topic));
+        let subscribe = RuleKind::Subscribe;
+        if !self
+            .filters
+            .may_ever_open(policy, &self.member, &object, subscribe)
+        {
+            return Err(Unfit::ClosedTopic);
+        }
+        // A topic of the application's own that the policy speaks of is no mistake, and neither are the
+        // options of one that does not look like a collection's.
+        if policy.names_topic(topic) || !topic.contains('/') && text.contains("?options=") {
+            return self.options(subscription).map(drop);
+        }
         let owner = topic.split('/').next().unwrap_or_default();
         let same = |collection: &&Arc<Collection>| {
             let meant = owner.trim();

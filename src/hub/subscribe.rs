@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::handle::{Resume, SetTopics, SetTopicsError};
+use super::handle::{Claim, Resume, SetTopics, SetTopicsError};
 use super::marks::{Marks, mark_for};
 use super::points::{keys_beyond, keys_of};
 use super::registry::SubscriberKey;
@@ -27,34 +27,34 @@ impl Hub {
         request: SetTopics,
         found: Found,
     ) -> Result<(), SetTopicsError> {
-        let key = self
-            .registry
-            .find(&request.client_id)
-            .ok_or(SetTopicsError::UnknownClient)?;
+        let claim = Claim {
+            client_id: request.client_id,
+            address: request.address,
+            principal: request.principal,
+        };
+        let key = self.check(&claim)?;
+        let Claim {
+            client_id,
+            principal: claimed,
+            ..
+        } = claim;
         let subscriber = self.registry.get(key).expect("just found");
-        if subscriber.address != request.address {
-            return Err(SetTopicsError::ForeignAddress);
-        }
         let principal = subscriber.principal();
-        if !principal.is_guest() && *principal != request.principal {
-            return Err(SetTopicsError::OtherPrincipal);
-        }
         tracing::debug!(
-            subscriber.id = request.client_id,
+            subscriber.id = client_id,
             subscriptions = request.subscriptions.len(),
-            superuser = request.principal.is_superuser(),
+            superuser = claimed.is_superuser(),
             "subscriptions replaced"
         );
-        let before = match *principal == request.principal {
+        let before = match *principal == claimed {
             true => self.before(key),
             false => Before::new(),
         };
-        let keys = keys_of(&request.subscriptions, &request.principal);
-        let beyond = keys_beyond(&request.subscriptions, &request.principal);
+        let keys = keys_of(&request.subscriptions, &claimed);
+        let beyond = keys_beyond(&request.subscriptions, &claimed);
         self.count_forgotten("subscriber", beyond);
-        let former = self.former(key, &request.principal);
-        self.registry
-            .replace(key, request.principal, request.subscriptions);
+        let former = self.former(key, &claimed);
+        self.registry.replace(key, claimed, request.subscriptions);
         self.registry
             .expect_end(key, request.expires_at, &self.options);
         match request.resume {
@@ -71,6 +71,23 @@ impl Hub {
             tracing::debug!(limit, keys, "resume keys are not remembered");
             Metrics::count_by(&self.metrics.resume_keys_refused, limit, keys);
         }
+    }
+
+    /// Whether subscriptions may be replaced, and whose.
+    pub(super) fn check(&self, claim: &Claim) -> Result<SubscriberKey, SetTopicsError> {
+        let key = self
+            .registry
+            .find(&claim.client_id)
+            .ok_or(SetTopicsError::UnknownClient)?;
+        let subscriber = self.registry.get(key).expect("just found");
+        if subscriber.address != claim.address {
+            return Err(SetTopicsError::ForeignAddress);
+        }
+        let principal = subscriber.principal();
+        if !principal.is_guest() && *principal != claim.principal {
+            return Err(SetTopicsError::OtherPrincipal);
+        }
+        Ok(key)
     }
 
     /// What a subscriber was told until now.
@@ -99,7 +116,11 @@ impl Hub {
         }
         if let Some(from) = from {
             // A snapshot tells more than what was missed.
-            self.begin_replay(key, From::Position(from), |one| !is_asked(one));
+            let begun = self.begin_replay(key, From::Position(from), |one| !is_asked(one));
+            let subscriber = self.registry.get_mut(key);
+            if let Some(marks) = subscriber.and_then(|subscriber| subscriber.marks.as_mut()) {
+                marks.set_behind(begun);
+            }
         }
     }
 
@@ -150,25 +171,27 @@ impl Hub {
         self.book.save(super::points::Book::SAVED_MAX);
     }
 
-    /// Tells a subscriber what it has missed under some of its subscriptions, before anything else.
+    /// Tells a subscriber what it has missed under some of its subscriptions, before anything else; false if there
+    /// are none of the kind.
     pub(super) fn begin_replay(
         &mut self,
         key: SubscriberKey,
         from: From,
         which: impl Fn(&Subscription) -> bool,
-    ) {
+    ) -> bool {
         let Some(subscriber) = self.registry.get(key) else {
-            return;
+            return false;
         };
         let subscriptions = subscriber.subscriptions().iter();
         let subscriptions: Vec<_> = subscriptions.filter(|one| which(one)).collect();
         if subscriptions.is_empty() {
-            return;
+            return false;
         }
         self.replays.begin(key, subscriber, &subscriptions, from);
         let texts = self.replays.list.last().map(|replay| replay.texts.clone());
         for (topic, text) in texts.into_iter().flatten() {
             self.registry.hold_back(key, &topic, &text);
         }
+        true
     }
 }

@@ -18,6 +18,8 @@ use super::history::History;
 use super::lookups::Lookups;
 use super::mailbox::{ClientId, Mailbox};
 use super::marks::{Outbox, mark};
+use super::messages::Filters;
+use super::personal::Enrichers;
 use super::points::Book;
 use super::publish::{Delivery, Pass};
 use super::recall::Recall;
@@ -31,6 +33,7 @@ use super::tally::Tally;
 use crate::catalog::Catalog;
 use crate::event::FeedItem;
 use crate::frame::Frame;
+use crate::hooks::{Chain, DisconnectReason, Hooks};
 use crate::record::encode_gap;
 use crate::related::{Library, ROUNDS_MAX, Shelf};
 use crate::telemetry::Metrics;
@@ -54,6 +57,8 @@ pub struct Hub {
     /// Who was told something of the transaction that is being told.
     pub(super) unfinished: Vec<SubscriberKey>,
     pub(super) history: History,
+    /// What messages are filtered by.
+    pub(super) filters: Filters,
     pub(super) replays: Replays,
     pub(super) recall: Recall,
     pub(super) beat: Beat,
@@ -62,6 +67,7 @@ pub struct Hub {
     pub(super) cohort: Option<Cohort>,
     pub(super) tally: Tally,
     pub(super) snapshots: Snapshots,
+    enrichers: Enrichers,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -79,12 +85,14 @@ impl Hub {
         let (departing, departures) = mpsc::unbounded_channel();
         let (catalog, newest) = watch::channel(None);
         let strict = options.strict_subscriptions.then_some(Strict {
-            catalog: newest,
+            catalog: newest.clone(),
             wildcard: options.wildcard,
         });
         let hub = Self {
+            enrichers: Enrichers::new(Chain::default(), metrics.clone()),
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
+            filters: Filters::default(),
             recall: Recall::default(),
             beat: Beat::default(),
             book: Book::default(),
@@ -104,7 +112,14 @@ impl Hub {
             departures,
             departing,
         };
-        (hub, HubHandle::new(sender, strict))
+        (hub, HubHandle::new(sender, strict, newest))
+    }
+
+    /// Gives hooks a say in records.
+    #[must_use]
+    pub fn with_hooks(self, hooks: &Hooks) -> Self {
+        let enrichers = Enrichers::new(hooks.enrich.clone(), self.metrics.clone());
+        Self { enrichers, ..self }
     }
 
     /// Where the newest catalog is found; `None` before the first.
@@ -145,7 +160,10 @@ impl Hub {
     fn execute(&mut self, command: Command) {
         // Whoever asked may have left meanwhile; then nobody waits for the answer.
         match command {
-            Command::Join { address, reply } => drop(reply.send(self.join(address))),
+            Command::Join { id, address, reply } => drop(reply.send(self.join(id, address))),
+            Command::Check { request, reply } => {
+                drop(reply.send(self.check(&request).map(drop)));
+            }
             Command::SetTopics {
                 request,
                 points,
@@ -159,23 +177,29 @@ impl Hub {
                 self.registry
                     .confirm(&client_id, &claimed, proof, &self.options);
             }
+            Command::Roster(request) => self.answer(request),
+            Command::ChangeStore {
+                client_id,
+                change,
+                owner,
+                reply,
+            } => drop(reply.send(self.change_store(&client_id, change, owner.as_ref()))),
         }
         self.count();
     }
 
-    fn join(&mut self, address: IpAddr) -> Result<Mailbox, JoinError> {
+    fn join(&mut self, id: ClientId, address: IpAddr) -> Result<Mailbox, JoinError> {
         if self.registry.subscribers() >= self.options.subscribers_max {
             return Err(JoinError::TooMany);
         }
         if self.registry.subscribers_from(address) >= self.options.subscribers_per_address_max {
             return Err(JoinError::TooManyFromAddress);
         }
-        let id = ClientId::random();
         // When full, the subscriber is let go: see `let_go`.
         let (sender, frames) = mpsc::channel(self.options.mailbox_frames);
         let mailbox = Mailbox::new(id.clone(), frames, self.departing.clone());
         self.registry
-            .insert(id.clone(), address, sender, Arc::clone(mailbox.taken()));
+            .insert(id.clone(), address, sender, Arc::clone(mailbox.line()));
         tracing::debug!(subscriber.id = %id, "subscriber joined");
         Ok(mailbox)
     }
@@ -191,16 +215,19 @@ impl Hub {
     /// Ends what a token gave to those whose tokens have ended.
     pub(super) fn expire(&mut self) {
         for key in self.registry.expire(Instant::now()) {
-            self.end_stream(key, "token_expired");
+            self.end_stream(key, DisconnectReason::TokenExpired);
         }
     }
 
-    fn end_stream(&mut self, key: SubscriberKey, reason: &'static str) {
+    /// Ends a stream; its client may come back.
+    pub(super) fn end_stream(&mut self, key: SubscriberKey, reason: DisconnectReason) {
         let Some(subscriber) = self.registry.get(key) else {
             return;
         };
-        tracing::debug!(subscriber.id = %subscriber.id, reason, "a stream ends");
-        Metrics::count(&self.metrics.disconnects, reason);
+        let word = reason.as_str();
+        tracing::debug!(subscriber.id = %subscriber.id, reason = word, "a stream ends");
+        subscriber.progress.line().end(reason);
+        Metrics::count(&self.metrics.disconnects, word);
         self.registry.remove(key);
         self.count();
     }
@@ -220,6 +247,7 @@ impl Hub {
                 &mut self.registry,
                 item,
                 &mut self.unfinished,
+                |_, marks| !marks.is_behind(),
             );
             self.flush(&mut overrun);
             self.history.note(item);
@@ -227,7 +255,7 @@ impl Hub {
                 self.begin_recall(position);
             }
             for key in self.registry.follow(item) {
-                self.end_stream(key, "auth_unknown");
+                self.end_stream(key, DisconnectReason::AuthUnknown);
             }
         }
         self.end_batch();
@@ -254,7 +282,8 @@ impl Hub {
                 self.start_snapshots();
             }
             FeedItem::KeysChanged(changed) => self.registry.forget_keys(changed),
-            FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Gap(_) => {}
+            FeedItem::Passed(_) | FeedItem::Change(_) | FeedItem::Message(_) | FeedItem::Gap(_) => {
+            }
         }
         if self.lookups.overflows() {
             self.shelf.clear();
@@ -377,6 +406,8 @@ impl Hub {
             shelf: &self.shelf,
             pass,
             cohort: self.cohort.as_ref(),
+            filters: &self.filters,
+            enriching: self.enrichers.enriching(),
         }
     }
 
@@ -412,9 +443,7 @@ impl Hub {
                 waiting_frames = self.options.mailbox_frames,
                 "subscriber reads too slowly and is let go"
             );
-            Metrics::count(&self.metrics.disconnects, "slow");
-            self.registry.remove(key);
-            self.count();
+            self.end_stream(key, DisconnectReason::Slow);
         }
     }
 

@@ -50,6 +50,9 @@ pub enum Unfit {
         /// Which rule.
         guard: Guard,
     },
+    /// The policy closes the topic to them.
+    #[error("You are not allowed to subscribe to this topic.")]
+    ClosedTopic,
     /// The options cannot be read.
     #[error(
         "The options cannot be read: {0}. They are written \
@@ -96,7 +99,7 @@ impl Unfit {
             Self::RecordId { .. } | Self::ControlCharacter | Self::WildcardOff => {
                 "subscription_invalid_topic"
             }
-            Self::Locked { .. } => "subscription_forbidden",
+            Self::Locked { .. } | Self::ClosedTopic => "subscription_forbidden",
             Self::Resume { .. } => "subscription_invalid_resume",
             Self::Options(_) => "subscription_invalid_options",
             Self::Filter(_) => "subscription_invalid_filter",

@@ -1,6 +1,6 @@
 //! Casbin's own answer: slow, and the measure for gates.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use casbin::rhai::Dynamic;
 use casbin::{CoreApi, DefaultModel, DefaultRoleManager, Enforcer, Model, TryIntoAdapter};
 use parking_lot::RwLock;
 
-use super::rows::{GrantRow, RuleRow};
+use super::objects::{self, Closed};
+use super::rows::{ANY, GrantRow, RuleRow};
 use super::{Effect, Policy, Roles, RuleKind};
 
 const MODEL: &str = include_str!("model.conf");
@@ -25,6 +26,7 @@ pub struct ReferenceError(#[from] casbin::Error);
 /// A policy as casbin holds it, asked on behalf of somebody.
 pub struct Reference {
     enforcer: Enforcer,
+    closed: Closed,
 }
 
 impl Reference {
@@ -46,7 +48,10 @@ impl Reference {
         );
         let mut enforcer = Enforcer::new_raw(model, ()).await?;
         prepare(&mut enforcer)?;
-        Ok(Self { enforcer })
+        Ok(Self {
+            enforcer,
+            closed: policy.closed().clone(),
+        })
     }
 
     /// Whether casbin lets them see a record. `holds` asks a rule, which is not empty, about the
@@ -73,7 +78,8 @@ impl Reference {
                 (rule, answer)
             })
             .collect();
-        let _answers = Answers::give(answers);
+        let closed = self.closed.closes(collection);
+        let _answers = Answers::give(answers, closed);
         Ok(self
             .enforcer
             .enforce((ASKER, collection, kind.as_str(), record))?)
@@ -86,14 +92,17 @@ type AnswersByRule = HashMap<String, Option<bool>>;
 
 thread_local! {
     static ANSWERS: RefCell<AnswersByRule> = RefCell::default();
+    /// Whether a row closes what is asked about.
+    static CLOSED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Takes the answers away again, even when asking ends with a panic.
 struct Answers;
 
 impl Answers {
-    fn give(answers: AnswersByRule) -> Self {
+    fn give(answers: AnswersByRule, closed: bool) -> Self {
         ANSWERS.set(answers);
+        CLOSED.set(closed);
         Self
     }
 }
@@ -116,6 +125,20 @@ fn row(rule: Dynamic, effect: Dynamic, _record: Dynamic) -> Dynamic {
     answer.unwrap_or(denies).into()
 }
 
+/// The model's `about()`: whether a row that names an object is about the one that is asked for.
+fn about(subject: Dynamic, written: Dynamic, effect: Dynamic, object: Dynamic) -> Dynamic {
+    let (written, object) = (dynamic_to_str(&written), dynamic_to_str(&object));
+    if !objects::is_object(&object) {
+        return (*written == *object || *written == *ANY).into();
+    }
+    let effect = match *dynamic_to_str(&effect) == *Effect::Deny.as_str() {
+        true => Effect::Deny,
+        false => Effect::Allow,
+    };
+    let subject = dynamic_to_str(&subject);
+    objects::is_about(&subject, &written, effect, &object, CLOSED.get()).into()
+}
+
 /// An enforcer over our model with the policy of an adapter; edits go to the adapter at once.
 pub(super) async fn over(adapter: impl TryIntoAdapter) -> Result<Enforcer, casbin::Error> {
     let model = DefaultModel::from_str(MODEL).await?;
@@ -127,6 +150,7 @@ pub(super) async fn over(adapter: impl TryIntoAdapter) -> Result<Enforcer, casbi
 /// Adds what our model needs, and lets chains of roles be of any length (casbin's limit is 10).
 fn prepare(enforcer: &mut Enforcer) -> Result<(), casbin::Error> {
     enforcer.add_function("row", OperatorFunction::Arg3(row));
+    enforcer.add_function("about", OperatorFunction::Arg4(about));
     enforcer.set_role_manager(Arc::new(RwLock::new(DefaultRoleManager::new(usize::MAX))))
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio_postgres::{GenericClient, Row};
 
 use super::LoadError;
+use super::objects::{self, Closed, OPEN_TOPICS};
 
 const LOAD_ROWS: &str = include_str!("../../sql/policy/load_rows.sql");
 
@@ -32,10 +33,18 @@ pub enum RuleKind {
     Auth,
     /// Who sees what an auth collection's records keep to themselves.
     Manage,
+    /// Who may hear a topic of the application's own.
+    Subscribe,
+    /// Who may send to such a topic.
+    Send,
+    /// Who may say by a filter which streams hear what it sends there.
+    Filter,
+    /// Who may set a key of what is kept about its own stream.
+    Set,
 }
 
 impl RuleKind {
-    /// Every kind.
+    /// Every kind of rule about collections.
     pub const ALL: [Self; 4] = [Self::List, Self::View, Self::Auth, Self::Manage];
 
     /// The word in the policy.
@@ -45,6 +54,10 @@ impl RuleKind {
             Self::View => "view",
             Self::Auth => "auth",
             Self::Manage => "manage",
+            Self::Subscribe => "subscribe",
+            Self::Send => "send",
+            Self::Filter => "filter",
+            Self::Set => "set",
         }
     }
 }
@@ -81,9 +94,9 @@ pub struct RuleRow {
     pub id: Option<i64>,
     /// Whom it is about: a role, or one record as `<collection>/<id>`.
     pub subject: Arc<str>,
-    /// The collection's name, or `*`.
+    /// The collection's name, or `*`; or `topic:…` or `store:…`, perhaps with a star at its end.
     pub collection: Arc<str>,
-    /// `list`, `view`, or `*`.
+    /// `list`, `view`, or `*`; of topics `subscribe`, `send` or `filter`, of keys `set`.
     pub kind: Arc<str>,
     /// A rule in the filter language; empty if it always holds.
     pub rule: Arc<str>,
@@ -132,9 +145,12 @@ pub struct PolicyRows {
     pub(super) rules: Vec<Arc<RuleRow>>,
     pub(super) grants: Vec<GrantRow>,
     pub(super) misread: Vec<Misread>,
+    /// The topics that are closed to those who are not allowed.
+    pub(super) closed: Closed,
 }
 
-/// What the table need not say: everybody is somebody, and rules do not bind superusers.
+/// What the table need not say: everybody is somebody, rules do not bind superusers, and topics are open
+/// unless some row closes them.
 const BUILT_IN_GRANTS: [(&str, &str); 2] = [("guest", "anyone"), ("authenticated", "anyone")];
 
 impl PolicyRows {
@@ -147,14 +163,18 @@ impl PolicyRows {
                 role: role.into(),
             });
         }
-        rows.rules.push(Arc::new(RuleRow {
-            id: None,
-            subject: "superuser".into(),
-            collection: ANY.into(),
-            kind: ANY.into(),
-            rule: "".into(),
-            effect: Effect::Allow,
-        }));
+        let subscribe = RuleKind::Subscribe.as_str();
+        for (subject, object, kind) in [("superuser", ANY, ANY), ("anyone", OPEN_TOPICS, subscribe)]
+        {
+            rows.rules.push(Arc::new(RuleRow {
+                id: None,
+                subject: subject.into(),
+                collection: object.into(),
+                kind: kind.into(),
+                rule: "".into(),
+                effect: Effect::Allow,
+            }));
+        }
         rows
     }
 
@@ -197,9 +217,14 @@ impl PolicyRows {
 
     fn add_rule(&mut self, id: i64, values: &Values) -> Option<&'static str> {
         let [subject, collection, kind, rule, effect, rest] = values;
+        self.closed.note(collection, kind, effect);
+        let mistake = objects::mistake(collection).filter(|_| objects::is_object(collection));
+        if mistake.is_some() && effect == Effect::Allow.as_str() {
+            return mistake;
+        }
         let (effect, why) = match (&**effect, rest.is_empty()) {
-            ("allow", true) => (Effect::Allow, unknown_kind(kind)),
-            ("deny", true) => (Effect::Deny, unknown_kind(kind)),
+            ("allow", true) => (Effect::Allow, unknown_kind(collection, kind)),
+            ("deny", true) => (Effect::Deny, mistake.or(unknown_kind(collection, kind))),
             ("allow", false) => {
                 return Some("v5 must be empty; an allow like this allows nothing");
             }
@@ -241,9 +266,21 @@ impl PolicyRows {
 }
 
 /// Other kinds are kept, as rows for somebody else, and asked for by nobody here.
-fn unknown_kind(kind: &str) -> Option<&'static str> {
-    let is_known = kind == ANY || RuleKind::ALL.iter().any(|known| known.as_str() == kind);
-    (!is_known).then_some("v2 names none of list, view, auth, manage and *; it counts for nothing")
+fn unknown_kind(object: &str, kind: &str) -> Option<&'static str> {
+    let is_object = objects::is_object(object);
+    let known = match is_object {
+        true => objects::kinds(object),
+        false => &RuleKind::ALL[..],
+    };
+    let is_known = kind == ANY || known.iter().any(|known| known.as_str() == kind);
+    let why = match is_object {
+        true => {
+            "v2 names none of subscribe, send, filter and * for a topic, or of set and * for a key; \
+             it allows and denies nothing"
+        }
+        false => "v2 names none of list, view, auth, manage and *; it counts for nothing",
+    };
+    (!is_known).then_some(why)
 }
 
 fn columns(row: &Row) -> Result<(i64, String, Values), tokio_postgres::Error> {

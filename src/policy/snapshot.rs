@@ -11,6 +11,7 @@ use tokio_postgres::GenericClient;
 use super::explain::Explanation;
 use super::gate::Applicable;
 use super::graph::{Reached, RoleGraph};
+use super::objects::{self, Closed};
 use super::rows::{ANY, GrantRow, Misread, PolicyRows, RuleRow};
 use super::{POLICY_ROWS_MAX, RoleSet, Roles, RuleKind};
 use crate::db::{Database, PoolError};
@@ -45,9 +46,12 @@ pub struct Policy {
     subjects: HashMap<Arc<str>, u32>,
     /// The rules about each collection, and under `*` those about all, in the table's order.
     by_collection: HashMap<Arc<str>, Vec<Numbered>>,
+    /// The rules about what is no collection, and those about everything, in the table's order.
+    objects: Vec<Numbered>,
 }
 
 /// A rule and its place in the table's order.
+#[derive(Clone)]
 struct Numbered {
     place: usize,
     subject: u32,
@@ -92,11 +96,13 @@ impl Policy {
         rows.rules.extend(written.rules);
         rows.grants.extend(written.grants);
         rows.misread = written.misread;
+        rows.closed = written.closed;
         let mut policy = Self {
             version: next_version(),
             graph: RoleGraph::new(&rows.grants),
             subjects: HashMap::new(),
             by_collection: HashMap::new(),
+            objects: Vec::new(),
             rows,
         };
         for (place, row) in policy.rows.rules.iter().enumerate() {
@@ -109,11 +115,15 @@ impl Policy {
                 .by_collection
                 .entry(Arc::clone(&row.collection))
                 .or_default();
-            about.push(Numbered {
+            let numbered = Numbered {
                 place,
                 subject,
                 row: Arc::clone(row),
-            });
+            };
+            if *row.collection == *ANY || objects::is_object(&row.collection) {
+                policy.objects.push(numbered.clone());
+            }
+            about.push(numbered);
         }
         policy
     }
@@ -147,8 +157,12 @@ impl Policy {
         RoleSet(numbers.into())
     }
 
-    /// The rules that stand between a set of roles, of this very policy, and a collection.
+    /// The rules that stand between a set of roles, of this very policy, and a collection, or an object
+    /// such as [`topic_object`](super::topic_object) makes.
     pub fn applicable(&self, roles: &RoleSet, collection: &str, kind: RuleKind) -> Applicable {
+        if objects::is_object(collection) {
+            return self.applicable_to_object(roles, collection, kind);
+        }
         let about = |name: &str| self.by_collection.get(name).map_or(&[][..], Vec::as_slice);
         // A collection cannot be called `*`, but whoever asks for one must not count its rules twice.
         let own = if collection == ANY {
@@ -169,6 +183,38 @@ impl Policy {
         applicable
     }
 
+    fn applicable_to_object(&self, roles: &RoleSet, object: &str, kind: RuleKind) -> Applicable {
+        let rules = self.objects.iter().map(|rule| (rule.subject, &rule.row));
+        let closed = self.closes(object);
+        let mut applicable = Applicable::default();
+        for row in objects::applicable(rules, roles, object, kind, closed) {
+            applicable.push(row);
+        }
+        applicable
+    }
+
+    /// Whether some row closes an object to whoever is not allowed.
+    pub(super) fn closes(&self, object: &str) -> bool {
+        self.rows.closed.closes(object)
+    }
+
+    /// Whether some row is about a topic of the application's own.
+    pub fn names_topic(&self, topic: &str) -> bool {
+        let object = super::topic_object(topic);
+        self.objects.iter().any(|rule| {
+            let RuleRow {
+                subject,
+                collection,
+                effect,
+                id,
+                ..
+            } = &*rule.row;
+            id.is_some()
+                && **collection != *ANY
+                && objects::is_about(subject, collection, *effect, &object, true)
+        })
+    }
+
     /// The rules about a collection, those about all included, in the table's order.
     pub fn rules_about(&self, collection: &str) -> Vec<&Arc<RuleRow>> {
         let about = |name: &str| self.by_collection.get(name).into_iter().flatten();
@@ -184,6 +230,10 @@ impl Policy {
 
     pub(super) fn rules(&self) -> &[Arc<RuleRow>] {
         &self.rows.rules
+    }
+
+    pub(super) fn closed(&self) -> &Closed {
+        &self.rows.closed
     }
 
     pub(super) fn grants(&self) -> &[GrantRow] {

@@ -261,8 +261,20 @@ const SUBJECTS: &[&str] = &[
     "users/2",
     "*",
 ];
-const COLLECTIONS: &[&str] = &["posts", "notes", "*", ""];
-const KINDS: &[&str] = &["list", "view", "*", "read"];
+const COLLECTIONS: &[&str] = &[
+    "posts",
+    "notes",
+    "*",
+    "",
+    "topic:chat",
+    "topic:chat/*",
+    "topic:*",
+    "topic:",
+    "topic:c*t",
+    "store:room",
+    "store:*",
+];
+const KINDS: &[&str] = &["list", "view", "*", "read", "subscribe", "send", "set"];
 const RULES: &[&str] = &["", "x", "y", "z", "broken"];
 const EFFECTS: &[&str] = &["allow", "allow", "allow", "deny", "Deny", ""];
 
@@ -301,8 +313,15 @@ proptest! {
     ) {
         let policy = Policy::new(rows(&lines));
         let answers = HashMap::from([("x", says[0]), ("y", says[1]), ("z", says[2])]);
-        for collection in ["posts", "other"] {
-            for kind in RuleKind::ALL {
+        let kinds = [RuleKind::Subscribe, RuleKind::Send, RuleKind::Filter, RuleKind::Set];
+        for (collections, kinds) in [
+            (&["posts", "other"][..], RuleKind::ALL),
+            (&["topic:chat", "topic:é", "store:room"][..], kinds),
+        ] {
+            for (collection, kind) in collections
+                .iter()
+                .flat_map(|collection| kinds.map(|kind| (*collection, kind)))
+            {
                 prop_assert_eq!(
                     by_gate(&policy, &roles, collection, kind, &answers),
                     by_casbin(&policy, &roles, collection, kind, &answers),
@@ -310,5 +329,192 @@ proptest! {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_topic_is_open_until_a_row_closes_it_and_only_superusers_send() {
+    use RuleKind::{Filter, Send, Set, Subscribe};
+    let guest = Roles::guest();
+    let user = Roles::record("users", "ann", []);
+    let root = Roles::superuser("1");
+    for (text, roles, object, kind, opens) in [
+        ("", &guest, "topic:chat", Subscribe, true),
+        ("", &root, "topic:chat", Subscribe, true),
+        ("", &root, "topic:chat", Send, true),
+        ("", &root, "topic:chat", Filter, true),
+        ("", &root, "store:room", Set, true),
+        ("", &user, "topic:chat", Send, false),
+        ("", &user, "store:room", Set, false),
+        // A row that allows closes to all others, and only what it names.
+        (
+            "p, authenticated, topic:chat/*, subscribe, , allow",
+            &guest,
+            "topic:chat/1",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:chat/*, subscribe, , allow",
+            &user,
+            "topic:chat/1",
+            Subscribe,
+            true,
+        ),
+        (
+            "p, authenticated, topic:chat/*, subscribe, , allow",
+            &guest,
+            "topic:chat",
+            Subscribe,
+            true,
+        ),
+        (
+            "p, authenticated, topic:chat/*, *, , allow",
+            &guest,
+            "topic:chat/1",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:chat/*, *, , allow",
+            &user,
+            "topic:chat/1",
+            Send,
+            true,
+        ),
+        (
+            "p, authenticated, topic:chat/*, send, , allow",
+            &guest,
+            "topic:chat/1",
+            Subscribe,
+            true,
+        ),
+        (
+            "p, authenticated, topic:chat/*, send, , allow",
+            &user,
+            "topic:chat/1",
+            Filter,
+            false,
+        ),
+        (
+            "p, guest, topic:chat, subscribe, , deny",
+            &guest,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, guest, topic:chat, subscribe, , deny",
+            &user,
+            "topic:chat",
+            Subscribe,
+            true,
+        ),
+        (
+            "p, authenticated, store:room, set, , allow",
+            &user,
+            "store:room",
+            Set,
+            true,
+        ),
+        (
+            "p, authenticated, store:room, set, , allow",
+            &user,
+            "store:rooms",
+            Set,
+            false,
+        ),
+        // Who is shut out of everything is shut out here; who may see all collections may not send.
+        (
+            "p, users/ann, *, *, , deny",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, users/ann, *, *, , allow",
+            &user,
+            "topic:chat",
+            Send,
+            false,
+        ),
+        (
+            "p, users/ann, *, *, , allow",
+            &user,
+            "store:room",
+            Set,
+            false,
+        ),
+        // Doubt closes.
+        (
+            "p, authenticated, topic:chat, subscribe, , alow",
+            &guest,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:chat, subscribed, , allow",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:chat, subscribe, , allow, x",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:c*t, subscribe, , allow",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, authenticated, topic:, subscribe, , allow",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, users/ann, topic:c*t, subscribe, , deny",
+            &user,
+            "topic:cool",
+            Subscribe,
+            false,
+        ),
+        (
+            "p, anyone, topic:chat, send, broken, allow",
+            &user,
+            "topic:chat",
+            Send,
+            false,
+        ),
+        (
+            "p, anyone, topic:chat, subscribe, broken, deny",
+            &user,
+            "topic:chat",
+            Subscribe,
+            false,
+        ),
+    ] {
+        let policy = policy(text);
+        let row = format!("{text}: {roles:?} {object} {kind}");
+        assert_eq!(
+            by_gate(&policy, roles, object, kind, &HashMap::new()),
+            opens,
+            "gate: {row}"
+        );
+        assert_eq!(
+            by_casbin(&policy, roles, object, kind, &HashMap::new()),
+            opens,
+            "casbin: {row}"
+        );
     }
 }

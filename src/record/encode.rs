@@ -72,6 +72,15 @@ pub fn pick_change(data: &[u8], action: Action, picker: &Picker) -> Vec<u8> {
     out
 }
 
+/// The data of a change of a record that was written elsewhere.
+pub fn with_record(record: &str, action: Action) -> Vec<u8> {
+    let mut out = Vec::with_capacity(record.len() + 40);
+    out.extend_from_slice(OPENING);
+    out.extend_from_slice(record.as_bytes());
+    write_action(&mut out, action.as_str());
+    out
+}
+
 /// One record by itself, on one line.
 pub fn encode_record(
     collection: &Collection,

@@ -15,7 +15,7 @@ mod value;
 
 pub use encode::{
     Visibility, encode_change, encode_expanded, encode_gap, encode_leave, encode_ready,
-    encode_record, encode_refusal, entered, pick_change, snapshot_row,
+    encode_record, encode_refusal, entered, pick_change, snapshot_row, with_record,
 };
 pub use expansion::{Expansion, Related, RelatedRecord};
 pub use picker::{FieldsError, Picker};

@@ -176,6 +176,8 @@ pub(super) enum Problem {
     },
     #[error("a filter cannot contain @request. or @collection.")]
     RequestInFilter,
+    #[error("{name} cannot be named here: who hears a message is said of @client and @request")]
+    OnlyClients { name: String },
     #[error("{name} is hidden, and filters cannot use hidden fields")]
     HiddenField { name: String },
     #[error("a function cannot stand to the right of ~")]
@@ -205,6 +207,9 @@ impl Problem {
                 "Collections are attached tables; attach the table first, or see rowcast collections."
             }
             Self::TooManyEach(_) => "Split the rule, or compute it in a column.",
+            Self::OnlyClients { .. } => {
+                "Write @client.store.KEY, @client.id, @client.subscriptions or @request.auth.FIELD."
+            }
             Self::FunctionAsPattern => "Write it on the left side.",
             Self::TooManyComparisons => "Split the rule, or compute it in a column.",
             _ => return None,

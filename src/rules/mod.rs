@@ -9,6 +9,7 @@ mod advice;
 mod ast;
 mod auth_values;
 mod budget;
+mod client;
 mod compare;
 mod compile;
 mod context;
@@ -39,6 +40,7 @@ mod wants;
 mod ways;
 
 pub use advice::{Advice, advise};
+pub use client::{ClientPredicate, ClientRow};
 pub use context::{AuthValues, RelatedGates, RequestContext};
 pub use error::RuleError;
 pub(crate) use error::nearest;

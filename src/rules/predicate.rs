@@ -37,6 +37,8 @@ pub enum RuleUse {
     Filter,
     /// A superuser as a subscriber: no hidden fields.
     SuperuserFilter,
+    /// Who sends messages: streams and their requests, and no records.
+    Client,
 }
 
 /// The record that is decided about.

@@ -40,6 +40,21 @@ impl<'c> Names<'c> {
             ["@request", "query", ref path @ .., last] => self.option(Place::Query, path, last),
             ["@request", "headers", ref path @ .., last] => self.option(Place::Headers, path, last),
             ["@request", "body", ref path @ .., last] => self.body(path, last),
+            ["@client", ref path @ ..] if self.usage == RuleUse::Client && !path.is_empty() => {
+                paths.walk(self.record(), path)
+            }
+            [only] if self.usage == RuleUse::Client && !only.starts_with('@') => word(only)
+                .ok_or_else(|| Problem::OnlyClients {
+                    name: clipped(name),
+                }),
+            ["@collection", ..] if self.usage == RuleUse::Client => Err(Problem::OnlyClients {
+                name: clipped(name),
+            }),
+            [first, ..] if self.usage == RuleUse::Client && !first.starts_with('@') => {
+                Err(Problem::OnlyClients {
+                    name: clipped(name),
+                })
+            }
             ["@collection", owner, ref path @ ..] => paths.every(name, owner, path),
             [first, ..] if first.starts_with('@') => Err(unknown_macro(name)),
             [only] => match paths.field(self.record(), only) {
@@ -231,6 +246,10 @@ fn word(text: &str) -> Option<Source> {
     Some(Source::Constant(value))
 }
 
+fn clipped(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
 pub(super) fn unknown_macro(name: &str) -> Problem {
     const REQUEST: [&str; 3] = ["@request.auth.id", "@request.context", "@request.method"];
     let known = Macro::ALL
@@ -238,7 +257,7 @@ pub(super) fn unknown_macro(name: &str) -> Problem {
         .map(|(written, _)| *written)
         .chain(REQUEST);
     Problem::UnknownMacro {
-        name: name.chars().take(64).collect(),
+        name: clipped(name),
         nearest: nearest(name, known),
     }
 }

@@ -4,11 +4,16 @@ use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Dispatch, Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::json_lines::JsonLines;
+use super::log_control::LogControl;
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +54,13 @@ pub enum LogOptionError {
 impl Default for LogFilter {
     fn default() -> Self {
         Self("rowcast=info,warn".to_owned())
+    }
+}
+
+impl LogFilter {
+    fn compiled(&self) -> EnvFilter {
+        let filter = EnvFilter::builder().parse(&self.0);
+        filter.expect("a log filter was parsed when it was made")
     }
 }
 
@@ -98,28 +110,59 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Starts logging for the whole process; once.
+/// Starts logging for the whole process; once. What it returns changes the filter later.
+///
+/// Whatever the filter says, packages other than ours log no more than `info`: what they tell beyond holds
+/// statements with their values, and headers.
 ///
 /// # Errors
 /// If something else in this process has done so already.
-pub fn init_logging(options: &LogOptions) -> Result<(), TryInitError> {
-    let terminal = stderr().is_terminal();
-    let filter = EnvFilter::builder()
-        .parse(&options.filter.0)
-        .expect("a log filter was parsed when it was made");
+pub fn init_logging(options: &LogOptions) -> Result<LogControl, TryInitError> {
+    let (log, control) = log_to(options, stderr, stderr().is_terminal());
+    log.try_init()?;
+    Ok(control)
+}
+
+/// Whatever writes logs to `output`, and what changes its filter.
+fn log_to<W>(options: &LogOptions, output: W, terminal: bool) -> (Dispatch, LogControl)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr);
+        .with_env_filter(options.filter.compiled())
+        .with_writer(output);
+    // Each form is a type of its own.
     match options.format.unwrap_or(default_format(terminal)) {
         // NO_COLOR is honored by the subscriber's own default, which on no terminal is overruled.
-        LogFormat::Text if terminal => log.finish().try_init(),
-        LogFormat::Text => log.with_ansi(false).finish().try_init(),
-        LogFormat::Json => log
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines)
-            .finish()
-            .try_init(),
+        LogFormat::Text if terminal => {
+            let log = log.with_filter_reloading();
+            let control = control(options, log.reload_handle());
+            (log.finish().with(filter_fn(is_harmless)).into(), control)
+        }
+        LogFormat::Text => {
+            let log = log.with_ansi(false).with_filter_reloading();
+            let control = control(options, log.reload_handle());
+            (log.finish().with(filter_fn(is_harmless)).into(), control)
+        }
+        LogFormat::Json => {
+            let log = log.fmt_fields(JsonFields::new()).event_format(JsonLines);
+            let log = log.with_filter_reloading();
+            let control = control(options, log.reload_handle());
+            (log.finish().with(filter_fn(is_harmless)).into(), control)
+        }
     }
+}
+
+fn control<S: 'static>(options: &LogOptions, handle: reload::Handle<EnvFilter, S>) -> LogControl {
+    let apply = move |filter: &LogFilter| handle.reload(filter.compiled()).is_ok();
+    LogControl::new(options.filter.clone(), Box::new(apply))
+}
+
+/// Whether an event may be logged at all: our own are written so that no row, token or password is in
+/// them, and those of others up to `info`.
+fn is_harmless(event: &Metadata<'_>) -> bool {
+    let target = event.target();
+    *event.level() <= Level::INFO || target == "rowcast" || target.starts_with("rowcast::")
 }
 
 fn default_format(terminal: bool) -> LogFormat {
@@ -132,7 +175,58 @@ fn default_format(terminal: bool) -> LogFormat {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
     use super::*;
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_filter_may_change_and_others_never_tell_what_they_are_asked() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let page = Page::default();
+            let own = page.clone();
+            let options = LogOptions {
+                filter: LogFilter("warn".to_owned()),
+                format: Some(format),
+            };
+            let (log, control) = log_to(&options, move || own.clone(), false);
+            tracing::dispatcher::with_default(&log, || {
+                let tell = |when| {
+                    tracing::debug!(target: "rowcast::hub", when, "ours");
+                    tracing::debug!(target: "tokio_postgres::query", when, "theirs");
+                    tracing::debug!(target: "rowcaster", when, "theirs");
+                    tracing::info!(target: "hyper", when, "harmless");
+                };
+                tell("first");
+                control.set(LogFilter("trace".to_owned()), Duration::from_secs(600));
+                tell("second");
+                control.reset();
+                tell("third");
+            });
+            let written = page.0.lock().expect("no panic").clone();
+            let written = String::from_utf8(written).expect("UTF-8");
+            let count = |word: &str| written.matches(word).count();
+            assert_eq!((count("ours"), count("harmless")), (1, 1), "{written}");
+            assert_eq!(count("second"), 2, "{written}");
+            assert_eq!(count("theirs"), 0, "{written}");
+        }
+    }
 
     #[test]
     fn filters_are_understood_or_refused() {

@@ -1,5 +1,6 @@
 //! The documents say what is so: names of tests, settings with their defaults, and links.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,6 +55,12 @@ fn every_test_that_a_document_names_exists() {
         }
         if document == "docs/guarantees.md" {
             let rows = content.lines().filter(|line| line.starts_with("| "));
+            let promises = rows
+                .clone()
+                .filter(|row| !row.ends_with("Held by |") && !row.starts_with("| ---"));
+            for row in promises.filter(|row| !row.contains("::") && !row.contains('"')) {
+                missing.push(format!("{document}: what holds {row}"));
+            }
             for title in rows.flat_map(|row| row.split('"').skip(1).step_by(2)) {
                 named += 1;
                 let quoted = ['"', '`'].map(|mark| format!("test({mark}{title}{mark},"));
@@ -120,4 +127,21 @@ fn links_between_the_documents_lead_somewhere() {
             assert!(path.exists(), "{document}: {target} leads nowhere");
         }
     }
+}
+
+#[test]
+fn every_route_is_in_the_description_of_the_api_and_the_other_way_round() {
+    let described: serde_json::Value = serde_json::from_str(&text("docs/openapi.json")).unwrap();
+    let described = described["paths"].as_object().unwrap();
+    let source = all_of(&[("src/http", "rs")]);
+    // The live page, which is no part of the API, goes another way.
+    let routes: BTreeSet<&str> = source
+        .split(".route(")
+        .skip(1)
+        .filter_map(|after| after.split('"').nth(1))
+        .filter(|path| path.starts_with("/api/") || *path == "/metrics")
+        .collect();
+    assert!(routes.len() > 8, "only these routes were found: {routes:?}");
+    let paths: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+    assert_eq!(routes, paths);
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::support::feed::{line, run, text};
 use crate::support::{DEADLINE, Server, TestDatabase, client, database, empty_database};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
+pub const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// Copies a database with `pg_dump | psql`.
 pub fn copy(source: &TestDatabase, target: &TestDatabase, arguments: &[&str]) {
@@ -62,6 +62,8 @@ async fn a_restored_database_serves_new_changes_and_no_old_ones() {
         ["create posts new", "create parts 2", "delete parts 1"]
     );
     assert!(!events[0].data.contains("hush"), "{events:?}");
+    // The server does so, too, some time: the restored columns have other numbers.
+    run(&writer, "select rowcast.tend_shapes()").await;
     let said = text(
         &writer,
         "select rowcast.attach('parts', list_rule => '', include_replicated => true)",

@@ -1,6 +1,7 @@
 //! The wire, as seen from outside: whole requests against the router, and bytes on a socket.
 
 mod bodies;
+mod hooks;
 mod routes;
 mod socket;
 mod streams;
@@ -21,7 +22,9 @@ use tower::ServiceExt;
 
 use super::{HttpOptions, Neighbours, router};
 use crate::auth::{Authenticate, Login, Principal, Proof};
+use crate::hooks::Hooks;
 use crate::hub::fake::FakeHub;
+use crate::messages::Messenger;
 use crate::telemetry::{HealthReporter, Metrics, health};
 
 const NOT_FOUND: &str =
@@ -31,6 +34,7 @@ const GENERIC: &str = "{\"data\":{},\"message\":\"Something went wrong while pro
 /// The HTTP side between a fake hub and a fake authenticator.
 struct Edge {
     hub: FakeHub,
+    hooks: Hooks,
     metrics: Metrics,
     reporter: HealthReporter,
     router: Router,
@@ -51,18 +55,23 @@ impl Edge {
 
     fn with(options: HttpOptions) -> Self {
         let hub = FakeHub::start();
+        let hooks = Hooks::new();
         let metrics = Metrics::new();
         let (reporter, monitor) = health();
         reporter.placed();
         let neighbours = Neighbours {
             hub: hub.handle.clone(),
+            hooks: hooks.clone(),
             authenticator: Arc::new(RootOnly),
             login: Login::of_nobody(),
             health: monitor,
             metrics: metrics.clone(),
+            log: None,
+            messenger: Messenger::of_nobody(),
         };
         Self {
             hub,
+            hooks,
             metrics,
             reporter,
             router: router(neighbours, options),

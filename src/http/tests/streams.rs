@@ -228,7 +228,7 @@ async fn bytes_of_streams_are_counted() {
     let mut stream = Stream::open(|_| {}).await;
     stream.put("a");
     stream.next().await.expect("the event");
-    let connect = Frame::connect(&stream.subscriber.id.0).len();
+    let connect = Frame::connect(&stream.subscriber.id.0).into_bytes().len();
     let line = format!("rowcast_stream_bytes_total {}", connect + 17);
     assert!(stream.count(&line), "{}", stream.edge.metrics.encode());
 }

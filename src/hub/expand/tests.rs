@@ -305,6 +305,8 @@ impl World {
                 shelf: &shelf,
                 pass: Pass::Deliver,
                 cohort: None,
+                filters: &Default::default(),
+                enriching: None,
             };
             delivery.publish(&item, |key, frame| frames.push((key, frame)));
             let wants = shelf.take_wanted();

@@ -4,10 +4,14 @@ use super::*;
 use crate::catalog::{Collection, CollectionKey, Field, FieldKind};
 use crate::event::{Action, RecordId, Transaction};
 
-fn catalog(hidden: bool) -> Catalog {
+fn catalog(hidden: bool) -> Arc<Catalog> {
     let mut field = Field::new("id", FieldKind::Text);
     field.hidden = hidden;
-    Catalog::new([Collection::new(CollectionKey(1), "posts", vec![field])])
+    Arc::new(Catalog::new([Collection::new(
+        CollectionKey(1),
+        "posts",
+        vec![field],
+    )]))
 }
 
 fn position(text: &str) -> Position {
@@ -106,13 +110,14 @@ fn a_remembered_row_is_shown_as_the_catalog_of_today_has_it() {
     let other = Field::new("name", FieldKind::Text);
     let mut key = Field::new("id", FieldKind::Text);
     key.hidden = true;
-    let altered = Catalog::new([Collection::new(CollectionKey(1), "posts", vec![other, key])]);
+    let altered = Collection::new(CollectionKey(1), "posts", vec![other, key]);
+    let altered = Arc::new(Catalog::new([altered]));
     assert!(matches!(
         history.get(BEGIN, &altered),
         Some(Remembered::Lost(_))
     ));
     assert!(matches!(
-        history.get(BEGIN, &Catalog::default()),
+        history.get(BEGIN, &Arc::default()),
         Some(Remembered::Nothing)
     ));
 }

@@ -19,6 +19,7 @@ use crate::hub::access::Access;
 use crate::hub::encoded::Encoded;
 use crate::hub::frames::{Frames, Writer};
 use crate::hub::mailbox::ClientId;
+use crate::hub::messages::Filters;
 use crate::hub::publish::{Delivery, Pass};
 use crate::hub::registry::{Registry, SubscriberKey};
 use crate::hub::tally::Tally;
@@ -299,6 +300,7 @@ struct Site {
     registry: Registry,
     access: Access,
     tally: Tally,
+    filters: Filters,
     catalog: Arc<Catalog>,
     shelf: Shelf,
     joined: usize,
@@ -312,6 +314,7 @@ impl Site {
             registry,
             access: Access::default(),
             tally: Tally::default(),
+            filters: Filters::default(),
             catalog: Arc::default(),
             shelf: Shelf::default(),
             joined: 0,
@@ -356,6 +359,8 @@ impl Site {
             shelf: &self.shelf,
             pass: Pass::Deliver,
             cohort: None,
+            filters: &self.filters,
+            enriching: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The contract's section 5, row by row.
 
 mod advice;
+mod client;
 mod errors;
 mod hostile;
 mod oracle;

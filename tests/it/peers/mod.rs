@@ -1,8 +1,10 @@
-//! Clients that others wrote, unmodified: npm's and PyPI's `pocketbase`, and Chromium.
+//! Programs that others wrote, unmodified: npm's and PyPI's `pocketbase`, Chromium, and schemathesis.
 //!
 //! Their versions are pinned below `tests/peers`; they are installed once, below `target`. A missing
 //! tool fails the test and says what to install. `ROWCAST_SKIP_PEERS=1` leaves these tests out.
 
+mod embedded;
+mod openapi;
 mod python;
 mod workshop;
 

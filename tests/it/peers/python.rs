@@ -28,8 +28,13 @@ const SITE: &str = "
 ";
 
 async fn python() -> Workshop {
+    venv("python").await
+}
+
+/// A folder of `tests/peers` with what its `requirements.txt` says.
+pub(super) async fn venv(name: &'static str) -> Workshop {
     let python = program("Python 3", &["python3"], "python3 python3-venv");
-    Workshop::open("python", "requirements.txt", move |folder| {
+    Workshop::open(name, "requirements.txt", move |folder| {
         // Where this fails, Debian's message names the package: python3-venv.
         let mut venv = std::process::Command::new(python);
         venv.current_dir(folder)

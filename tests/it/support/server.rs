@@ -6,9 +6,13 @@ use std::time::Duration;
 use rowcast::app::{App, AppOptions, PartEnded};
 use rowcast::capture::Bell;
 use rowcast::db::DatabaseOptions;
+use rowcast::hooks::{Disconnect, Hooks};
+use rowcast::hub::HubHandle;
+use rowcast::messages::Messenger;
 use rowcast::shutdown::Shutdown;
 use rowcast::telemetry::{HealthMonitor, Metrics};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::wait::{DEADLINE, within};
@@ -20,6 +24,9 @@ pub struct Server {
     pub base: String,
     pub metrics: Metrics,
     pub health: HealthMonitor,
+    pub hub: HubHandle,
+    pub messenger: Messenger,
+    pub hooks: Hooks,
     pub shutdown: Shutdown,
     running: JoinHandle<Result<(), PartEnded>>,
 }
@@ -60,6 +67,9 @@ impl Server {
             base,
             metrics: app.metrics().clone(),
             health: app.health(),
+            hub: app.hub().clone(),
+            messenger: app.messenger().clone(),
+            hooks: app.hooks().clone(),
             running: tokio::spawn(app.run(listener, shutdown.clone())),
             shutdown,
         }
@@ -70,6 +80,17 @@ impl Server {
         let stream = Sse::connect(&self.base).await;
         stream.subscribe(topics).await;
         stream
+    }
+
+    /// Every end of a stream from now on.
+    pub fn ends(&self) -> UnboundedReceiver<Disconnect> {
+        let (sender, receiver) = unbounded_channel();
+        self.hooks.disconnect.bind("the test", 0, move |end| {
+            // A test may have seen enough.
+            let _ = sender.send(end.clone());
+            Box::pin(async {})
+        });
+        receiver
     }
 
     /// Stops in good order and waits for it.

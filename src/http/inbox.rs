@@ -1,0 +1,97 @@
+//! The frames of one stream, as far as hooks let them through.
+
+use std::task::{Context, Poll, ready};
+
+use super::connection::{Connection, Passed};
+use super::room::Room;
+use crate::frame::Frame;
+use crate::hooks::DisconnectReason;
+use crate::hub::Mailbox;
+use crate::telemetry::Metrics;
+
+/// What a stream reads.
+pub(super) struct Inbox {
+    /// `None` once the subscriber has left.
+    mailbox: Option<Mailbox>,
+    connection: Connection,
+    /// Whether the client remembers positions of its own accord.
+    is_plain: bool,
+    /// Whether a hook has skipped something since this was asked last.
+    has_skipped: bool,
+}
+
+impl Inbox {
+    /// `is_plain` for a client that knows nothing but server-sent events.
+    pub(super) fn new(mailbox: Mailbox, connection: Connection, is_plain: bool) -> Self {
+        Self {
+            mailbox: Some(mailbox),
+            connection,
+            is_plain,
+            has_skipped: false,
+        }
+    }
+
+    /// PB_CONNECT; `None` if a hook wants it otherwise.
+    pub(super) fn opening(&mut self) -> Option<Frame> {
+        let client_id = &self.connection.client_id().0;
+        let frame = match self.is_plain {
+            true => Frame::connect_plain(client_id),
+            false => Frame::connect(client_id),
+        };
+        self.pass(frame)
+    }
+
+    /// The next frame; `None` at the end.
+    pub(super) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
+        while let Some(mailbox) = &mut self.mailbox {
+            let Some(frame) = ready!(mailbox.poll_recv(context)) else {
+                // The hub has counted why.
+                self.end(self.connection.reason_of_hub());
+                break;
+            };
+            if let Some(frame) = self.pass(frame) {
+                return Poll::Ready(Some(frame));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Whether the subscriber is still there.
+    pub(super) fn is_open(&self) -> bool {
+        self.mailbox.is_some()
+    }
+
+    /// Whether a hook has skipped something since the last time.
+    pub(super) fn take_skipped(&mut self) -> bool {
+        std::mem::take(&mut self.has_skipped)
+    }
+
+    /// Leaves the hub of its own accord, and counts why.
+    pub(super) fn leave(&mut self, reason: DisconnectReason) {
+        Metrics::count(&self.metrics().disconnects, reason.as_str());
+        self.end(reason);
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        self.connection.room()
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.room().neighbours.metrics
+    }
+
+    fn end(&mut self, reason: DisconnectReason) {
+        self.connection.end(reason);
+        self.mailbox = None;
+    }
+
+    fn pass(&mut self, frame: Frame) -> Option<Frame> {
+        match self.connection.pass(frame) {
+            Passed::Frame(frame) => return Some(frame),
+            Passed::Skipped => self.has_skipped = true,
+            Passed::Dropped => {}
+            Passed::Ended(reason) => self.leave(reason),
+        }
+        None
+    }
+}

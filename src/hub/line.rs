@@ -1,0 +1,57 @@
+//! What a stream's task and the hub know of each other beside frames.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::auth::Principal;
+use crate::hooks::DisconnectReason;
+
+/// One per subscriber, written by one side and read by the other.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// How many frames were taken out of the mailbox.
+    taken: AtomicU64,
+    /// Why the hub has ended the stream, if it has.
+    ended: OnceLock<DisconnectReason>,
+    /// Who it is. Read where hooks want to know; the hub never waits for it longer than for a copy.
+    principal: Mutex<Principal>,
+}
+
+impl Line {
+    /// How many frames were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more frame.
+    pub(super) fn take(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes why the hub ends the stream; the first reason holds.
+    pub(super) fn end(&self, reason: DisconnectReason) {
+        let _ = self.ended.set(reason);
+    }
+
+    /// Notes who it is from now on.
+    pub(super) fn set_principal(&self, principal: Principal) {
+        *self.lock() = principal;
+    }
+
+    /// Why the hub has ended the stream; `None` if it has not, or only because it has stopped.
+    pub fn ended(&self) -> Option<DisconnectReason> {
+        self.ended.get().copied()
+    }
+
+    /// Who it is just now.
+    pub fn principal(&self) -> Principal {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Principal> {
+        // A whole value is put in, so that a panic leaves none half-changed.
+        self.principal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
