@@ -59,6 +59,7 @@ mod schema_relations;
 mod snapshot;
 mod statements;
 mod tail;
+mod templates;
 mod tokens;
 mod webhooks;
 mod writers_rights;
