@@ -19,6 +19,7 @@ mod capture_partitions;
 mod capture_types;
 mod cli;
 mod clients;
+mod cookbook;
 mod crashes;
 mod db;
 mod demo;
