@@ -1,5 +1,8 @@
 //! Positions for those who keep the last `id` of their stream to go on from there: after each
 //! transaction they know one that has all of it, and within one none that has the rest.
+//!
+//! A position is about all subscriptions of a stream but those with a snapshot, which have another one when it comes back.
+//! So while those are told of the past, only that tells positions.
 
 use tokio::time::{Duration, Instant};
 
@@ -15,6 +18,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 pub(super) struct Marks {
     /// It was told something of a transaction, and not yet its end.
     dirty: bool,
+    /// It is told what it has missed.
+    behind: bool,
     told: Option<Position>,
     told_at: Instant,
 }
@@ -23,6 +28,7 @@ impl Default for Marks {
     fn default() -> Self {
         Self {
             dirty: false,
+            behind: false,
             told: None,
             told_at: Instant::now(),
         }
@@ -33,6 +39,15 @@ impl Marks {
     /// Whether it is in the midst of a transaction.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// Whether it is told what it has missed, so that what happens now says nothing of its position.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    pub(super) fn set_behind(&mut self, behind: bool) {
+        self.behind = behind;
     }
 
     /// What was told before counts no more.
@@ -51,21 +66,22 @@ impl Marks {
 /// The frames of one item, by receiver.
 pub(super) type Outbox = Vec<(SubscriberKey, Frame)>;
 
-/// Sees to it that of several frames for one subscriber only the last shows the item's position, and
-/// appends marks where a transaction ends for those of `unfinished` who are not told so by a frame.
+/// Sees to it that of several frames for one subscriber only the last shows the item's position, and none for whom
+/// it is not `about`, and appends marks where a transaction ends for those of `unfinished` who are not told so by a frame.
 /// Whoever is in the midst of a transaction then is added to `unfinished`.
 pub(super) fn mark(
     outbox: &mut Outbox,
     registry: &mut Registry,
     item: &FeedItem,
     unfinished: &mut Vec<SubscriberKey>,
+    about: impl Fn(SubscriberKey, &Marks) -> bool,
 ) {
     let (FeedItem::Change(_) | FeedItem::Message(_)) = item else {
         return;
     };
     let end = item.end();
     if registry.has_marked() {
-        tell_by_frames(outbox, registry, end, unfinished);
+        tell_by_frames(outbox, registry, end, unfinished, about);
     }
     let Some(end) = end else {
         return;
@@ -85,6 +101,7 @@ fn tell_by_frames(
     registry: &mut Registry,
     end: Option<&Position>,
     unfinished: &mut Vec<SubscriberKey>,
+    about: impl Fn(SubscriberKey, &Marks) -> bool,
 ) {
     let mut last = std::collections::HashSet::new();
     for (key, frame) in outbox.iter_mut().rev() {
@@ -92,7 +109,7 @@ fn tell_by_frames(
         let Some(marks) = subscriber.and_then(|subscriber| subscriber.marks.as_mut()) else {
             continue;
         };
-        if !last.insert(*key) {
+        if !about(*key, marks) || !last.insert(*key) {
             *frame = frame.without_id();
             continue;
         }

@@ -55,6 +55,8 @@ pub(super) struct Replay {
     trusted: bool,
     /// It goes on from a snapshot, or was told something already: it must not be told anything that is older.
     is_bound: bool,
+    /// It goes on from a snapshot, and says nothing of the position of its stream.
+    pub follows_snapshot: bool,
     stage: Stage,
     /// When it took something last.
     moved_at: Instant,
@@ -149,6 +151,7 @@ impl Replays {
             seen,
             trusted: false,
             is_bound: false,
+            follows_snapshot: false,
             stage,
             moved_at: now,
             read_at: now,
@@ -189,6 +192,7 @@ impl Replays {
         let last = self.list.last_mut();
         if let Some(replay) = last.filter(|replay| replay.key == key) {
             replay.is_bound = true;
+            replay.follows_snapshot = true;
             replay.trusted = trusted;
         }
     }
@@ -315,11 +319,7 @@ impl Replays {
             match &go.then {
                 Then::Memory(next) => replay.stage = Stage::Memory(*next),
                 Then::Log => {}
-                Then::Reached(position) => {
-                    replay.seen = position.clone();
-                    replay.trusted = true;
-                    replay.stage = Stage::Begin;
-                }
+                Then::Reached(position) => replay.reach(position),
                 Then::Lost(why) => replay.stage = Stage::Lost(why),
             }
         }
@@ -419,6 +419,17 @@ impl Replay {
         {
             self.seen = position.clone();
         }
+    }
+
+    /// Takes in how far the log was told; after a crash of Postgres that is less than what was told before it.
+    fn reach(&mut self, position: &Position) {
+        let has_crashed = position.epoch() != self.seen.epoch();
+        self.seen = position.clone();
+        self.trusted = true;
+        self.stage = match has_crashed && self.is_bound {
+            true => Stage::Lost("crash"),
+            false => Stage::Begin,
+        };
     }
 
     /// It alone.

@@ -1,10 +1,12 @@
 //! Telling those who were away what they have missed, piece by piece between what happens now.
 
+use std::collections::HashSet;
+
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::cohort::Cohort;
-use super::marks::{mark, mark_for, overdue};
+use super::marks::{Marks, mark, mark_for, overdue};
 use super::points::Book;
 use super::registry::SubscriberKey;
 use super::replay::{Go, Past, Replay};
@@ -98,25 +100,37 @@ impl Hub {
 
     async fn tell(&mut self, go: Go, stop: &CancellationToken) {
         let mut cohort = Cohort::default();
-        let mut keys = Vec::with_capacity(go.who.len());
+        // What follows a snapshot says nothing of the position of a stream.
+        let mut followed = HashSet::with_capacity(go.who.len());
         for &who in &go.who {
             let replay = &self.replays.list[who];
             cohort.insert(replay.key, &replay.texts, &replay.seen);
-            keys.push(replay.key);
+            followed.extend((!replay.follows_snapshot).then_some(replay.key));
         }
         self.cohort = Some(cohort);
-        let mut unfinished: Vec<_> = keys.into_iter().filter(|&key| self.is_dirty(key)).collect();
+        let keys = followed.iter().copied();
+        let mut unfinished: Vec<_> = keys.filter(|&key| self.is_dirty(key)).collect();
         let mut overrun = Vec::new();
         for (place, item) in go.items.iter().enumerate() {
             self.expire();
             self.decide(&go.items[place..], stop).await;
-            mark(&mut self.outbox, &mut self.registry, item, &mut unfinished);
+            mark(
+                &mut self.outbox,
+                &mut self.registry,
+                item,
+                &mut unfinished,
+                |key, _| followed.contains(&key),
+            );
             self.flush(&mut overrun);
         }
         self.cohort = None;
         self.end_batch();
         self.replays.told(go);
         self.let_go(overrun);
+    }
+
+    fn marks_of(&mut self, key: SubscriberKey) -> Option<&mut Marks> {
+        self.registry.get_mut(key)?.marks.as_mut()
     }
 
     fn is_dirty(&self, key: SubscriberKey) -> bool {
@@ -140,6 +154,12 @@ impl Hub {
         );
         for (topic, text) in &replay.texts {
             self.registry.make_live(replay.key, topic, text);
+        }
+        if replay.follows_snapshot {
+            return;
+        }
+        if let Some(marks) = self.marks_of(replay.key) {
+            marks.set_behind(false);
         }
         if self.is_dirty(replay.key) && lost.is_none() {
             self.unfinished.push(replay.key);
@@ -170,8 +190,9 @@ impl Hub {
         self.outbox = outbox;
         self.cohort = None;
         Metrics::count(&self.metrics.gaps, "resume");
-        if let Some(subscriber) = self.registry.get_mut(replay.key)
-            && let Some(marks) = &mut subscriber.marks
+        if let Some(marks) = self
+            .marks_of(replay.key)
+            .filter(|_| !replay.follows_snapshot)
         {
             marks.start_over();
         }

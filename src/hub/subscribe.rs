@@ -116,7 +116,11 @@ impl Hub {
         }
         if let Some(from) = from {
             // A snapshot tells more than what was missed.
-            self.begin_replay(key, From::Position(from), |one| !is_asked(one));
+            let begun = self.begin_replay(key, From::Position(from), |one| !is_asked(one));
+            let subscriber = self.registry.get_mut(key);
+            if let Some(marks) = subscriber.and_then(|subscriber| subscriber.marks.as_mut()) {
+                marks.set_behind(begun);
+            }
         }
     }
 
@@ -167,25 +171,27 @@ impl Hub {
         self.book.save(super::points::Book::SAVED_MAX);
     }
 
-    /// Tells a subscriber what it has missed under some of its subscriptions, before anything else.
+    /// Tells a subscriber what it has missed under some of its subscriptions, before anything else; false if there
+    /// are none of the kind.
     pub(super) fn begin_replay(
         &mut self,
         key: SubscriberKey,
         from: From,
         which: impl Fn(&Subscription) -> bool,
-    ) {
+    ) -> bool {
         let Some(subscriber) = self.registry.get(key) else {
-            return;
+            return false;
         };
         let subscriptions = subscriber.subscriptions().iter();
         let subscriptions: Vec<_> = subscriptions.filter(|one| which(one)).collect();
         if subscriptions.is_empty() {
-            return;
+            return false;
         }
         self.replays.begin(key, subscriber, &subscriptions, from);
         let texts = self.replays.list.last().map(|replay| replay.texts.clone());
         for (topic, text) in texts.into_iter().flatten() {
             self.registry.hold_back(key, &topic, &text);
         }
+        true
     }
 }

@@ -256,6 +256,7 @@ impl Hub {
                 &mut self.registry,
                 item,
                 &mut self.unfinished,
+                |_, marks| !marks.is_behind(),
             );
             self.flush(&mut overrun);
             self.history.note(item);

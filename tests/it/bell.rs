@@ -3,7 +3,8 @@
 //! The readers here fall asleep as soon as they can and have no safety net: no probe reads the log
 //! for them, so a lost wake-up is a change that never comes.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -89,6 +90,7 @@ async fn a_sleeping_reader_asks_the_database_nothing() {
         .unwrap();
     arrives(&mut stream, 1).await;
     asleep(&writer).await;
+    settled(&server).await;
     let reads = server.metrics.log_reads.get();
     stream.stays_silent(Duration::from_millis(500)).await;
     assert_eq!(server.metrics.log_reads.get(), reads);
@@ -111,6 +113,23 @@ async fn asleep(client: &Client) {
             .await
             .unwrap();
         if row.get::<_, Option<bool>>(0) == Some(true) { Ok(()) } else { Err("awake") }
+    })
+    .await;
+}
+
+/// Waits until a reader that has lain down has stopped reading. Until then it looks twenty times a second, as long as any
+/// transaction of the whole cluster is open that began before: another test's, perhaps.
+async fn settled(server: &Server) {
+    let reads = Cell::new((server.metrics.log_reads.get(), Instant::now()));
+    eventually(DEADLINE, || async {
+        let now = server.metrics.log_reads.get();
+        if reads.get().0 != now {
+            reads.set((now, Instant::now()));
+        }
+        match reads.get().1.elapsed() > Duration::from_millis(300) {
+            true => Ok(()),
+            false => Err(now),
+        }
     })
     .await;
 }

@@ -139,3 +139,71 @@ async fn more_keys_than_may_be_are_counted_and_the_rest_goes_on() {
     );
     drop(stream);
 }
+
+/// Each record is larger than what waits for a client that does not read, so that most are decided about afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_is_revoked_while_the_past_is_told_opens_no_more_of_it() {
+    const PAST: usize = 600;
+    let database = database().await;
+    let client = client(&database.url).await;
+    let setup = format!(
+        "create table members (id text primary key, email text unique, password_hash text);
+         create table plans (id text primary key, body text);
+         create table news (id text primary key);
+         insert into members values ('anna', 'anna@x.org', '{BCRYPT}');
+         select rowcast.attach('members', kind => 'auth', password => 'password_hash', identity => array['email']);
+         select rowcast.attach('plans');
+         select rowcast.attach('news', list_rule => '');
+         insert into rowcast.casbin_rule (ptype, v0, v1, v2, v3, v4) values ('p', 'role:planner', 'plans', 'list', '', 'allow');
+         insert into rowcast.casbin_rule (ptype, v0, v1) values ('g', 'members/anna', 'role:planner')"
+    );
+    client.batch_execute(&setup).await.expect("the setup");
+    for history_frames in [10_000, 1] {
+        let mut options = options(&database.url);
+        options.hub.mailbox_frames = 16;
+        options.hub.history_frames = history_frames;
+        let server = Server::start_with(options).await;
+        let anna = token(&server, "anna@x.org").await;
+        let open = async |last_id: Option<&str>| {
+            let topics = ["plans/*", "news/*"];
+            Sse::connect_plain(&server.base, &topics, last_id, |request| {
+                request.header("Authorization", &anna)
+            })
+            .await
+        };
+        let insert = async |table: &str, id: &str| {
+            let sql = format!("insert into {table} (id) values ('{id} {history_frames}')");
+            client.batch_execute(&sql).await.expect("an insert");
+        };
+        let mut stream = open(None).await;
+        insert("plans", "seen").await;
+        let (_, last_id) = read(&mut stream, &format!("seen {history_frames}")).await;
+        drop(stream);
+        for part in 0..PAST / 10 {
+            let sql = format!(
+                "insert into plans select 'past {history_frames} {part} ' || i, repeat('x', 50000) from generate_series(1, 10) i"
+            );
+            client.batch_execute(&sql).await.expect("an insert");
+        }
+        let mut again = open(last_id.as_deref()).await;
+        let (told, _) = read(&mut again, &format!("past {history_frames} 0 5")).await;
+        assert_eq!(told.len(), 5, "{told:?}");
+        client
+            .batch_execute("delete from rowcast.casbin_rule where ptype = 'g'")
+            .await
+            .expect("a revocation");
+        let mut witness = open(None).await;
+        insert("plans", "secret").await;
+        insert("news", "end").await;
+        let end = format!("end {history_frames}");
+        assert_eq!(read(&mut witness, &end).await.0, [end.as_str()]);
+        // From here on nobody decides by the role any more; what was decided before may be under way.
+        let (told, _) = read(&mut again, &end).await;
+        assert!(told.len() < PAST - 100, "{} records", told.len());
+        assert!(!told.iter().any(|id| id.starts_with("secret")), "{told:?}");
+        client
+            .batch_execute("insert into rowcast.casbin_rule (ptype, v0, v1) values ('g', 'members/anna', 'role:planner')")
+            .await
+            .expect("a grant");
+    }
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crate::support::feed::{line, run, text};
 use crate::support::{DEADLINE, Server, TestDatabase, client, database, empty_database};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
+pub const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// Copies a database with `pg_dump | psql`.
 pub fn copy(source: &TestDatabase, target: &TestDatabase, arguments: &[&str]) {

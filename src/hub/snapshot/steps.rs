@@ -332,10 +332,10 @@ impl Hub {
     ) {
         match from {
             Some(from) => {
-                self.begin_replay(key, From::Position(from), |one| {
-                    one.text() == subscription.text()
-                });
-                self.replays.last_is_after_snapshot(key, trusted);
+                let text = subscription.text();
+                if self.begin_replay(key, From::Position(from), |one| one.text() == text) {
+                    self.replays.last_is_after_snapshot(key, trusted);
+                }
             }
             None => self
                 .registry

@@ -25,6 +25,8 @@ pub struct Heard {
     pub record: Value,
     /// Of the marker that ends a snapshot: how many records it has.
     pub count: Option<usize>,
+    /// Of a `resync` in place of a snapshot: why.
+    pub reason: Option<String>,
     /// Of a `resync`: the database's snapshot afterwards. What it does not contain must come.
     pub as_of: Option<String>,
 }
@@ -50,8 +52,8 @@ pub struct Segment {
     /// The id with which it came back.
     pub came_with: Option<String>,
     pub heard: Vec<Heard>,
-    /// Whether it reached the phase's mark.
-    pub is_whole: bool,
+    /// The phase whose mark it reached last; who comes back hears the marks of those it was away for, too.
+    pub closed: i64,
 }
 
 /// What a client knows at the end of a phase.
@@ -185,7 +187,7 @@ impl Subscriber {
             match self.segments.last_mut() {
                 Some(last) if !segment.begins => {
                     last.heard.extend(segment.heard);
-                    last.is_whole |= segment.is_whole;
+                    last.closed = last.closed.max(segment.closed);
                 }
                 _ => self.segments.push(segment),
             }

@@ -27,6 +27,7 @@ pub type Answer = HashMap<Identity, Expected>;
 
 /// The changes of one phase, and of those before, as the ledger has them.
 pub struct Phase<'a> {
+    pub number: i64,
     pub ledger: &'a Client,
     pub collections: &'a [Collection],
     pub policy: &'a Policy,
@@ -60,8 +61,10 @@ impl Breaks {
             // What was told within the last half minute is asked for once more.
             is_recent || is_keyed && subscriber.wants_since <= row
         });
-        // The database is asked for snapshots and for where keys were.
-        let by_silence = self.terminated_backends && (is_keyed || has_snapshot);
+        // The database is asked for snapshots, for where keys were, and for the past, which is not begun again in the midst.
+        let mut segments = subscriber.segments.iter();
+        let comes_back = segments.any(|segment| segment.came_with.is_some());
+        let by_silence = self.terminated_backends && (is_keyed || has_snapshot || comes_back);
         self.stopped_postgres || by_rotation || by_silence
     }
 }

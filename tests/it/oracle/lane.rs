@@ -55,8 +55,7 @@ impl<'p> Lane<'p, '_> {
             let is_whole = match self.is_alone {
                 // No mark waits for it. Once there is nothing to wait for, the last stream has told all.
                 true => is_last && self.subscriber.away.is_none(),
-                // Who was away hears the mark of the phase in which it left first.
-                false => segment.is_whole && segments[at + 1..].iter().all(|later| !later.is_whole),
+                false => segment.closed == self.phase.number,
             };
             self.segment(segment, is_whole, &excuses);
         }
@@ -79,7 +78,9 @@ impl<'p> Lane<'p, '_> {
                 excuses.push((&heard.name, heard.collection(), Snapshot::parse(then)));
                 self.judgement.resyncs += 1;
                 let breaks = &self.phase.breaks;
-                if !breaks.may_resync(self.subscriber, self.has_snapshot) {
+                // Somebody who truncates a table may hold it for longer than a snapshot waits.
+                let was_locked = heard.reason.as_deref() == Some("unavailable");
+                if !was_locked && !breaks.may_resync(self.subscriber, self.has_snapshot) {
                     self.wrong(format!("a resync that nothing justifies: {heard:?}"));
                 }
             }
@@ -145,7 +146,8 @@ impl<'p> Lane<'p, '_> {
         let mut all = Vec::new();
         for (name, heard) in by_name {
             let (places, heard): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
-            let told = self.known[name].recognise(&heard, is_whole, !segment.begins);
+            let precedes = |one, other| self.phase.precedes(one, other);
+            let told = self.known[name].recognise(&heard, is_whole, !segment.begins, precedes);
             all.extend(places.into_iter().zip(told));
         }
         all.sort_by_key(|(at, _)| *at);

@@ -227,6 +227,7 @@ impl Life {
             count: data["count"]
                 .as_u64()
                 .map(|count| usize::try_from(count).unwrap()),
+            reason: data["reason"].as_str().map(str::to_owned),
             as_of: None,
         };
         if heard.action == "resync" {
@@ -236,7 +237,7 @@ impl Life {
             let phase = heard.record["phase"].as_i64().unwrap_or_default();
             if heard.name == "mark/*" && heard.action == "create" && phase > self.phase {
                 self.phase = phase;
-                self.note(|notes| notes.last_mut().expect("one per stream").is_whole = true);
+                self.note(|notes| notes.last_mut().expect("one per stream").closed = phase);
                 let _ = self.closing.send(phase);
             }
             return;

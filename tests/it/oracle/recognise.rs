@@ -65,13 +65,14 @@ impl Known {
         Self { due, past, rows }
     }
 
-    /// Recognises what was heard in a segment; `may_be_former` if its beginning may have been told by the rules of the
-    /// phase before.
+    /// Recognises what was heard in a segment; `may_be_former` if it goes on from the phase before, so that its
+    /// beginning may have been told by other rules. `precedes` says which transactions had surely ended before others.
     pub fn recognise<'k>(
         &'k self,
         heard: &[&'k Heard],
         is_whole: bool,
         may_be_former: bool,
+        precedes: impl Fn(u64, u64) -> bool,
     ) -> Vec<Told<'k>> {
         let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
         let mut told: Vec<Told<'k>> = Vec::with_capacity(heard.len());
@@ -81,9 +82,10 @@ impl Known {
             told.push(self.one(heard, identity(heard), may_be_former));
         }
         for ((collection, id), of_record) in places {
-            let leaves = self.leaves(collection, id);
+            let leaves = self.leaves(collection, id, may_be_former);
             for (turn, at) in of_record.iter().enumerate() {
                 if heard[*at].action == "leave" {
+                    let leaves = fitting(&leaves, &told, *at, &precedes);
                     let place = |at: &usize| told[*at].event.map(|event| event.place);
                     let before = of_record[..turn].iter().rev().find_map(place);
                     let after = of_record[turn + 1..].iter().find_map(place);
@@ -109,38 +111,81 @@ impl Known {
         }
     }
 
-    /// All events by which a record leaves, in their order.
-    fn leaves(&self, collection: &str, id: &str) -> Vec<((i64, i32), &Identity)> {
-        let all = self.due.iter().chain(self.past.iter().flatten());
-        let leaves = all.filter(|((about, action, of, _), _)| {
-            about == collection && action == "leave" && of == id
-        });
-        let mut leaves: Vec<_> = leaves
-            .map(|(identity, event)| (event.place, identity))
-            .collect();
-        leaves.sort();
-        leaves.dedup();
-        leaves
+    /// All events by which a record leaves, in their order. Of those of the phase before a stream that goes on was
+    /// told then.
+    fn leaves(&self, collection: &str, id: &str, goes_on: bool) -> Vec<Leave> {
+        let leaves = |answer: &'_ Answer| {
+            let leaves = answer.iter().filter(|((about, action, of, _), _)| {
+                about == collection && action == "leave" && of == id
+            });
+            let leaves = leaves.map(|(identity, event)| Leave {
+                place: event.place,
+                xid: event.xid,
+                identity: identity.clone(),
+            });
+            leaves.collect::<Vec<_>>()
+        };
+        let mut all = leaves(&self.due);
+        if all.is_empty() || !goes_on {
+            all.extend(self.past.iter().flat_map(leaves));
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// An event by which a record leaves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Leave {
+    place: (i64, i32),
+    xid: u64,
+    identity: Identity,
+}
+
+/// Those that can stand at this place among what was told: after none that surely came later, before none that surely
+/// came earlier. All of them, if none can.
+fn fitting(
+    leaves: &[Leave],
+    told: &[Told<'_>],
+    at: usize,
+    precedes: impl Fn(u64, u64) -> bool,
+) -> Vec<Leave> {
+    let known = told.iter().enumerate();
+    let known = known.filter(|(_, told)| told.heard.action != "leave");
+    let known: Vec<_> = known
+        .filter_map(|(other, told)| Some((other, told.event?.xid)))
+        .collect();
+    let fits = |leave: &&Leave| {
+        known.iter().all(|(other, xid)| match *other < at {
+            true => !precedes(leave.xid, *xid),
+            false => !precedes(*xid, leave.xid),
+        })
+    };
+    let fitting: Vec<_> = leaves.iter().filter(fits).cloned().collect();
+    match fitting.is_empty() {
+        true => leaves.to_vec(),
+        false => fitting,
     }
 }
 
 /// An event by which a record leaves says not which version of it did. But between two others of the same record
 /// there is only one.
-fn which_leave<'l>(
-    leaves: &[((i64, i32), &'l Identity)],
+fn which_leave(
+    leaves: &[Leave],
     before: Option<(i64, i32)>,
     after: Option<(i64, i32)>,
     is_whole: bool,
-) -> Option<&'l Identity> {
+) -> Option<&Identity> {
     let mut sorted = leaves.iter();
     let found = match (before, after) {
-        (_, Some(after)) => sorted.rfind(|(place, _)| *place < after),
-        (Some(before), None) => sorted.find(|(place, _)| *place > before),
+        (_, Some(after)) => sorted.rfind(|leave| leave.place < after),
+        (Some(before), None) => sorted.find(|leave| leave.place > before),
         (None, None) if is_whole => sorted.next_back(),
         // Any of them might be meant; then it is the first.
         (None, None) => sorted.next(),
     };
-    found.map(|(_, identity)| *identity)
+    found.map(|leave| &leave.identity)
 }
 
 fn version(heard: &Heard) -> i64 {

@@ -252,6 +252,7 @@ impl Run {
         }
         let is_recent = lately().any(|fault| *fault == Fault::RotateLog);
         let phase = Phase {
+            number,
             ledger: &client,
             collections: &self.collections,
             policy: &self.policy,

@@ -275,6 +275,8 @@ pub async fn table(client: &Client) -> BTreeMap<i64, i64> {
 }
 
 const SENTINEL: i64 = 1_000_000;
+/// The id of the row that [`finish`] writes.
+pub const SENTINEL_ID: &str = "1000000";
 
 /// Marks the end of the writing.
 pub async fn finish(client: &Client) {

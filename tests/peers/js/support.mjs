@@ -2,6 +2,7 @@
 
 import { spawn, execFile } from "node:child_process";
 import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import pg from "pg";
@@ -110,6 +111,46 @@ export class Server {
       const answer = await fetch(`${this.url}/api/ready`);
       return answer.ok || `${answer.status} ${await answer.text()}; its log: ${this.#log.join("\n")}`;
     });
+  }
+}
+
+/** A wire to a server, which can be cut while both ends stay where they are. */
+export class Wire {
+  /** This end of it. */
+  url = "";
+  #listener;
+  #sockets = new Set();
+
+  /** Lays one to the server at this URL. */
+  static async to(url) {
+    const wire = new Wire();
+    const { hostname, port } = new URL(url);
+    wire.#listener = createServer((near) => {
+      const far = connect(Number(port), hostname);
+      for (const [from, to] of [[near, far], [far, near]]) {
+        wire.#sockets.add(from);
+        // Whichever end goes takes the other one with it.
+        from.on("error", () => to.destroy()).on("close", () => to.destroy() && wire.#sockets.delete(from));
+        from.pipe(to);
+      }
+    });
+    await wire.mend();
+    return wire;
+  }
+
+  /** Drops every connection, and refuses others until it is mended. */
+  async cut() {
+    const closed = once(this.#listener, "close");
+    this.#listener.close();
+    this.#sockets.forEach((socket) => socket.destroy());
+    await closed;
+  }
+
+  /** Takes connections, again at the same address. */
+  async mend() {
+    this.#listener.listen(this.url ? Number(new URL(this.url).port) : 0, "127.0.0.1");
+    await once(this.#listener, "listening");
+    this.url = `http://127.0.0.1:${this.#listener.address().port}`;
   }
 }
 
