@@ -3,7 +3,7 @@
 
 comment on column rowcast.changes.op is
     'I, U, D: insert, update, delete; in small letters where a trigger''s statement did it. T: more rows were truncated than are listed. '
-    'M: a custom message, old tells its topic and who it is for, new is its data; m where a trigger sent it. '
+    'M: a custom message, old tells its topic, who it is for and its template, new is its data; m where a trigger sent it. '
     'K: what a record or a superuser proves itself with changed. '
     'C: the catalog or the policy changed. R: a slot was emptied, new tells which transactions it held.';
 
@@ -11,10 +11,12 @@ comment on column rowcast.changes.op is
 -- whatever keeps the message from being written down.
 create function rowcast.send(
     topic text,
-    data jsonb,
+    data jsonb default null,
     to_client text default null,
     to_principal text default null,
-    filter text default null
+    filter text default null,
+    template text default null,
+    context jsonb default null
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -45,9 +47,10 @@ begin
     end if;
     if problem is null then
         argument := 'data';
-        hint := 'Give an object, such as ''{"text": "hi"}''.';
+        hint := 'Give an object, such as ''{"text": "hi"}'', or a template and its context.';
         problem := case
-            when data is null then 'a message needs data'
+            when data is null and template is null then 'a message needs data'
+            when data is not null and template is not null then 'a message has data or a template, not both'
             when jsonb_typeof(data) not in ('object', 'array', 'string')
                 then format('data must be an object, an array or a string, not a bare %s', jsonb_typeof(data))
             when octet_length(data::text) > 1048576
@@ -56,6 +59,21 @@ begin
         if octet_length(data::text) > 1048576 then
             hint := 'Keep what is large in a table, and send its key.';
         end if;
+    end if;
+    if problem is null and octet_length(coalesce(template, '-')) not between 1 and 255 then
+        argument := 'template';
+        problem := 'template must be the name of a template, of 1 to 255 bytes';
+        hint := 'Name a file in the folder of templates, such as ''chat/line.html''.';
+    end if;
+    if problem is null and context is not null then
+        argument := 'context';
+        hint := 'Give an object, whose members the template sees, such as ''{"text": "hi"}''.';
+        problem := case
+            when template is null then 'context is what a template is filled with, and there is none'
+            when jsonb_typeof(context) <> 'object' then format('context must be an object, not a bare %s', jsonb_typeof(context))
+            when octet_length(context::text) > 1048576
+                then format('context may have 1048576 bytes as text, not %s', octet_length(context::text))
+        end;
     end if;
     if problem is null and octet_length(coalesce(to_client, '-')) not between 1 and 255 then
         argument := 'to_client';
@@ -86,8 +104,8 @@ begin
         -- What a trigger sends stands between the changes of its statement; small letters tell the reader.
         case when pg_trigger_depth() > 0 then 'm'::"char" else 'M'::"char" end,
         jsonb_strip_nulls(jsonb_build_object(
-            'topic', topic, 'client', to_client, 'principal', to_principal, 'filter', filter))::text,
-        data::text);
+            'topic', topic, 'client', to_client, 'principal', to_principal, 'filter', filter, 'template', template))::text,
+        coalesce(data, context, '{}')::text);
     -- Read after the transaction has its number: the reader relies on this order.
     bell := pg_sequence_last_value('rowcast.bell');
     if bell & 1 = 1 then
@@ -97,7 +115,7 @@ begin
         perform rowcast.guard_size(slot);
     end if;
 end $$;
-comment on function rowcast.send(text, jsonb, text, text, text) is
+comment on function rowcast.send(text, jsonb, text, text, text, text, jsonb) is
     'Sends a custom message to those who have subscribed to a topic, when this transaction commits.';
 
 revoke all on all functions in schema rowcast from public;

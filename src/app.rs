@@ -1,5 +1,6 @@
 //! Joins the rooms with channels, runs them, and empties the house in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use crate::points::{Keeper, PointsOptions};
 use crate::related::{DatabaseLibrary, DatabaseTables, Library};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics, health};
+use crate::templates::Templates;
 use crate::webhooks::{WebhookOptions, Webhooks};
 
 pub use crate::http::listen;
@@ -45,6 +47,8 @@ pub struct AppOptions {
     pub log: Option<LogControl>,
     /// Who is asked and told over HTTP what happens to streams.
     pub webhooks: Vec<WebhookOptions>,
+    /// The folder with templates, if there are any.
+    pub templates: Option<PathBuf>,
 }
 
 impl AppOptions {
@@ -59,6 +63,7 @@ impl AppOptions {
             foreign_tokens: None,
             log: None,
             webhooks: Vec::new(),
+            templates: None,
         }
     }
 }
@@ -105,6 +110,7 @@ impl App {
         let library = library.reporting(reporter.lookups());
         let library: Arc<dyn Library> = Arc::new(library);
         let hooks = Hooks::new();
+        let templates = Templates::new(options.templates, metrics.clone());
         let (hub, handle) = Hub::new(options.hub, Arc::clone(&library), metrics.clone());
         let past = Past::new(database.clone(), &options.capture);
         let recent = past.clone();
@@ -113,6 +119,7 @@ impl App {
             .with_recent(Arc::new(move |changes| recent.recent(changes)))
             .with_past(Arc::new(move |position| past.since(position)))
             .with_hooks(&hooks)
+            .with_templates(templates.clone())
             .with_points(points.clone())
             .with_tables(Arc::new(DatabaseTables::new(database.clone())));
         let handle = handle.with_points(points);
@@ -150,6 +157,7 @@ impl App {
                 metrics,
                 log: options.log,
                 messenger,
+                templates,
             },
             http: options.http,
         })
@@ -168,6 +176,11 @@ impl App {
     /// The way into the log for messages of the application's own.
     pub fn messenger(&self) -> &Messenger {
         &self.neighbours.messenger
+    }
+
+    /// What makes HTML, for messages of the application's own.
+    pub fn templates(&self) -> &Templates {
+        &self.neighbours.templates
     }
 
     /// Who is asked and told what happens to streams; hooks may be bound at any time.

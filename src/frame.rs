@@ -105,6 +105,36 @@ impl Frame {
         Some(Self::ready(bytes.freeze(), true))
     }
 
+    /// The same event, if its data is a JSON string, with the text that it stands for, line by line; others as
+    /// they are. For clients that take data as it is.
+    #[must_use]
+    pub fn spelt_out(self) -> Self {
+        let Some((id, name, data)) = self.parts() else {
+            return self;
+        };
+        if data.first() != Some(&b'"') {
+            return self;
+        }
+        let Ok(text) = serde_json::from_slice::<String>(&data) else {
+            return self;
+        };
+        let mut bytes = BytesMut::with_capacity(data.len() + name.len() + 64);
+        if let Some(id) = id {
+            bytes.put_slice(b"id:");
+            bytes.put_slice(id.as_bytes());
+            bytes.put_u8(b'\n');
+        }
+        bytes.put_slice(b"event:");
+        bytes.put_slice(name.as_bytes());
+        for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
+            // Of spaces after the colon clients leave out one.
+            bytes.put_slice(b"\ndata: ");
+            bytes.put_slice(line.as_bytes());
+        }
+        bytes.put_slice(b"\n\n");
+        Self::ready(bytes.freeze(), true)
+    }
+
     /// An id alone: clients remember it and see no event. `None` where it would break the stream.
     pub fn mark(id: &str) -> Option<Self> {
         if id.chars().any(char::is_control) {
@@ -237,6 +267,39 @@ mod tests {
             assert_eq!(frame.parts(), Some((id, name, bytes)));
         }
         assert_eq!(Frame::heartbeat().parts(), None);
+    }
+
+    #[test]
+    fn a_json_string_is_spelt_out_line_by_line() {
+        let spelt = |data: &str| {
+            let frame = Frame::event(Some("7"), "chat", data.as_bytes()).expect("clean input");
+            let bytes = frame.spelt_out().into_bytes();
+            String::from_utf8(bytes.to_vec()).expect("a text")
+        };
+        for (data, lines) in [
+            (r#""<b>hi</b>""#, "data: <b>hi</b>\n"),
+            (
+                r#"" a\nb\r\n\rc\u2028""#,
+                "data:  a\ndata: b\ndata: \ndata: c\u{2028}\n",
+            ),
+            (
+                r#""a\n\nevent:x\nid:9""#,
+                "data: a\ndata: \ndata: event:x\ndata: id:9\n",
+            ),
+            (r#""""#, "data: \n"),
+            (r#"{"a":"\n"}"#, "data:{\"a\":\"\\n\"}\n"),
+            ("[1]", "data:[1]\n"),
+            ("\"broken", "data:\"broken\n"),
+        ] {
+            assert_eq!(
+                spelt(data),
+                format!("id:7\nevent:chat\n{lines}\n"),
+                "{data}"
+            );
+        }
+        assert_eq!(Frame::heartbeat().spelt_out(), Frame::heartbeat());
+        let nameless = Frame::event(None, "a", b"\"x\"").expect("clean input");
+        assert_eq!(nameless.spelt_out().into_bytes(), "event:a\ndata: x\n\n");
     }
 
     #[test]

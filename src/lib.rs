@@ -29,6 +29,7 @@
 //! | [`audit`] | which rules are broken or doubtful |
 //! | [`frame`] | the bytes of one server-sent event |
 //! | [`capture`] | Postgres in: the change log, the doorbell, retention |
+//! | [`templates`] | HTML instead of JSON |
 //! | [`hub`] | fan-out: who receives which event |
 //! | [`messages`] | how the application's own messages come into the log |
 //! | [`points`] | where clients that name themselves by a key go on |
@@ -57,6 +58,7 @@ pub mod audit;
 
 pub mod frame;
 pub mod hooks;
+pub mod templates;
 
 pub mod capture;
 pub mod http;

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub key_set_fetches: Family<ReasonLabel, Counter>,
     /// Frames that could not be written without breaking a stream.
     pub unwritable_frames: Counter,
+    /// Templates that could not be rendered, by reason; each time something was not told.
+    pub template_failures: Family<ReasonLabel, Counter>,
     /// Subscribers who were told what they had missed, by outcome.
     pub resumes: Family<OutcomeLabel, Counter>,
     /// Resume keys that are not remembered, by whose limit: the subscriber's or the server's.
@@ -131,6 +133,7 @@ impl Metrics {
             resume_keys_refused: Family::default(),
             snapshots: Family::default(),
             unwritable_frames: Counter::default(),
+            template_failures: Family::default(),
             hook_failures: Family::default(),
             stream_bytes: Counter::default(),
         };
@@ -240,6 +243,11 @@ impl Metrics {
             "unwritable_frames",
             "Frames that could not be written without breaking a stream",
             m.unwritable_frames.clone(),
+        );
+        registry.register(
+            "template_failures",
+            "Templates that could not be rendered, so that something was not told",
+            m.template_failures.clone(),
         );
         registry.register(
             "hook_failures",

@@ -25,6 +25,9 @@ select
     (select s.xmin::text from rowcast.secrets s where s.name = 'auth_token.' || c.id) as secret_version,
     -- Restored, and a hidden column is not found by its name: which one it was, nobody can tell.
     c.attached_oid <> r.oid and 0 = any (rowcast.column_numbers(c.relation, c.hidden)) as hidden_unknown,
+    c.templates ->> 'create' as create_template,
+    c.templates ->> 'update' as update_template,
+    c.templates ->> 'delete' as delete_template,
     rule.list as list_rule,
     rule.view as view_rule,
     rule.auth as auth_rule,

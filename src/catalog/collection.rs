@@ -39,6 +39,8 @@ pub struct Collection {
     pub aliases: BTreeMap<Arc<str>, Arc<str>>,
     /// How its records prove who they are; `None` unless it is an auth collection.
     pub auth: Option<AuthSettings>,
+    /// What makes HTML of its records, for those who ask for it.
+    pub templates: CollectionTemplates,
     /// In which order its records are written; `RecordOrder::default()`.
     pub record_order: RecordOrder,
 }
@@ -66,6 +68,7 @@ impl Collection {
             },
             aliases: BTreeMap::new(),
             auth: None,
+            templates: CollectionTemplates::default(),
             record_order: RecordOrder::default(),
         }
     }
@@ -74,6 +77,17 @@ impl Collection {
     pub fn field(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| &*field.name == name)
     }
+}
+
+/// Which template shows what happened to a record; `None` where none does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CollectionTemplates {
+    /// That it exists now.
+    pub create: Option<Arc<str>>,
+    /// That it has changed.
+    pub update: Option<Arc<str>>,
+    /// That it is gone.
+    pub delete: Option<Arc<str>>,
 }
 
 /// What makes a collection an auth collection.

@@ -9,7 +9,8 @@ use tokio_postgres::{GenericClient, IsolationLevel, Row};
 use super::field_kind::{PgType, PgTypes};
 use super::relations::{Declared, Links};
 use super::{
-    AuthSettings, Catalog, Collection, CollectionKey, Field, RecordOrder, Rule, Rules, TableName,
+    AuthSettings, Catalog, Collection, CollectionKey, CollectionTemplates, Field, RecordOrder,
+    Rule, Rules, TableName,
 };
 use crate::db::{Database, PoolError};
 use crate::policy::{self, Policy};
@@ -222,9 +223,19 @@ impl Columns {
             },
             aliases: BTreeMap::new(),
             auth,
+            templates: templates(row)?,
             record_order: RecordOrder::default(),
         }))
     }
+}
+
+fn templates(row: &Row) -> Result<CollectionTemplates, tokio_postgres::Error> {
+    let name = |column| Ok(row.try_get::<_, Option<&str>>(column)?.map(Into::into));
+    Ok(CollectionTemplates {
+        create: name("create_template")?,
+        update: name("update_template")?,
+        delete: name("delete_template")?,
+    })
 }
 
 fn auth_settings(

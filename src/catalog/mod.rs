@@ -18,8 +18,8 @@ use std::sync::Arc;
 use crate::policy::Policy;
 
 pub use collection::{
-    AuthSettings, Collection, CollectionKey, ColumnType, Field, FieldKind, Relation, Rule, Rules,
-    TableName, TypeClass,
+    AuthSettings, Collection, CollectionKey, CollectionTemplates, ColumnType, Field, FieldKind,
+    Relation, Rule, Rules, TableName, TypeClass,
 };
 pub use link::Link;
 pub use load::{LoadError, load, read};

@@ -91,6 +91,7 @@ pub(super) fn app_options(config: &Config, database: DatabaseOptions) -> AppOpti
         http: config.http.clone(),
         foreign_tokens: config.foreign_tokens.clone(),
         webhooks: config.webhooks.clone(),
+        templates: config.templates.clone(),
         ..AppOptions::new(database)
     }
 }

@@ -51,6 +51,8 @@ pub struct Config {
     pub foreign_tokens: Option<ForeignTokens>,
     /// Who is asked and told over HTTP what happens to streams.
     pub webhooks: Vec<WebhookOptions>,
+    /// The folder with templates.
+    pub templates: Option<PathBuf>,
     /// What is logged.
     pub log: LogOptions,
     origins: BTreeMap<&'static str, Origin>,
@@ -112,6 +114,7 @@ impl Default for Config {
             foreign: ForeignOptions::default(),
             foreign_tokens: None,
             webhooks: Vec::new(),
+            templates: None,
             log: LogOptions::default(),
             origins: BTreeMap::new(),
             notices: Vec::new(),
@@ -327,6 +330,13 @@ impl Loading {
                            DATABASE_URL in the environment, like \
                            postgres://user:password@host:5432/name";
             self.mistake("database_url", None, problem.to_owned());
+        }
+        if let Some(folder) = &self.config.templates
+            && !folder.is_dir()
+        {
+            let origin = self.config.origins.get("templates").cloned();
+            let problem = format!("{} is no folder", folder.display());
+            self.mistake("templates", origin, problem);
         }
         match ForeignTokens::new(self.config.foreign.clone()) {
             Ok(tokens) => self.config.foreign_tokens = tokens,

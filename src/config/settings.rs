@@ -130,6 +130,12 @@ fn process() -> Vec<Setting> {
             switch(),
             migrate
         ),
+        setting!(
+            "templates",
+            "The folder with templates that make HTML of messages and records.",
+            or_none("", path()),
+            templates
+        ),
     ]
 }
 

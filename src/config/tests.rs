@@ -165,6 +165,18 @@ fn unknown_variables_are_no_mistake_but_slips_are_told() {
 }
 
 #[test]
+fn templates_must_lie_in_a_folder_that_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a path");
+    let config = load("", &[("ROWCAST_TEMPLATES", path)], &[]).expect("good");
+    assert_eq!(config.templates.as_deref(), Some(folder.path()));
+    let gone = format!("{path}/gone");
+    let mistakes = load("", &[("ROWCAST_TEMPLATES", &gone)], &[]).expect_err("no folder");
+    assert!(mistakes.contains("ROWCAST_TEMPLATES"), "{mistakes}");
+    assert!(mistakes.contains("is no folder"), "{mistakes}");
+}
+
+#[test]
 fn what_is_printed_can_be_read_again_and_shows_no_secret() {
     let environment = [
         ("DATABASE_URL", "postgres://u:geheim@h/d"),

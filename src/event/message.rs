@@ -15,8 +15,10 @@ pub struct Message {
     pub catalog: Arc<Catalog>,
     /// Who has subscribed to this hears it.
     pub topic: Arc<str>,
-    /// One line of JSON.
+    /// One line of JSON: what is told, or what the template is filled with.
     pub data: Arc<str>,
+    /// What makes HTML of the data, if anything does.
+    pub template: Option<Arc<str>>,
     /// Whom of these it is for.
     pub audience: Audience,
     /// The transaction that sent it; `None` where nobody knows.
@@ -94,6 +96,7 @@ struct Envelope {
     client: Option<String>,
     principal: Option<String>,
     filter: Option<String>,
+    template: Option<String>,
 }
 
 impl Message {
@@ -112,6 +115,7 @@ impl Message {
             catalog: Arc::clone(catalog),
             topic: envelope.topic.into(),
             data: data.into(),
+            template: envelope.template.map(Into::into),
             audience: Audience {
                 client: envelope.client.map(Into::into),
                 principal: principal.transpose()?,

@@ -12,6 +12,7 @@ use crate::auth::LoginError;
 use crate::hooks::Refusal;
 use crate::hub::{DirectError, JoinError, SetTopicsError, StoreError, Unfit, Unfitting};
 use crate::messages::SendError;
+use crate::templates::TemplateError;
 
 /// Seconds after which a client that was turned away for lack of room may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -178,6 +179,21 @@ impl ApiError {
             StatusCode::BAD_REQUEST,
             format!("The request body {problem}."),
         )
+    }
+
+    /// 400 for a stream that wants its data as nobody knows how.
+    pub(super) fn unknown_format() -> Self {
+        let message = "The parameter format must be json or html.";
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 400 for a message whose template fails.
+    pub(super) fn failing_template(error: &TemplateError) -> Self {
+        let mut message = error.to_string();
+        message.replace_range(..1, "T");
+        message.push('.');
+        let violation = Violation::invalid(message);
+        Self::invalid([("template", FieldError::Value(violation))].into())
     }
 
     /// 400 for a name in the query that means nothing.

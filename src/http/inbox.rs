@@ -9,24 +9,33 @@ use crate::hooks::DisconnectReason;
 use crate::hub::Mailbox;
 use crate::telemetry::Metrics;
 
+/// What a client makes of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It is one of PocketBase's.
+    Sdk,
+    /// It knows nothing but server-sent events, and remembers positions of its own accord.
+    Plain,
+    /// The same, and it shows data as it is.
+    Html,
+}
+
 /// What a stream reads.
 pub(super) struct Inbox {
     /// `None` once the subscriber has left.
     mailbox: Option<Mailbox>,
     connection: Connection,
-    /// Whether the client remembers positions of its own accord.
-    is_plain: bool,
+    manner: Manner,
     /// Whether a hook has skipped something since this was asked last.
     has_skipped: bool,
 }
 
 impl Inbox {
-    /// `is_plain` for a client that knows nothing but server-sent events.
-    pub(super) fn new(mailbox: Mailbox, connection: Connection, is_plain: bool) -> Self {
+    pub(super) fn new(mailbox: Mailbox, connection: Connection, manner: Manner) -> Self {
         Self {
             mailbox: Some(mailbox),
             connection,
-            is_plain,
+            manner,
             has_skipped: false,
         }
     }
@@ -34,9 +43,9 @@ impl Inbox {
     /// PB_CONNECT; `None` if a hook wants it otherwise.
     pub(super) fn opening(&mut self) -> Option<Frame> {
         let client_id = &self.connection.client_id().0;
-        let frame = match self.is_plain {
-            true => Frame::connect_plain(client_id),
-            false => Frame::connect(client_id),
+        let frame = match self.manner {
+            Manner::Sdk => Frame::connect(client_id),
+            Manner::Plain | Manner::Html => Frame::connect_plain(client_id),
         };
         self.pass(frame)
     }
@@ -87,6 +96,8 @@ impl Inbox {
 
     fn pass(&mut self, frame: Frame) -> Option<Frame> {
         match self.connection.pass(frame) {
+            // Hooks see the same data on every stream.
+            Passed::Frame(frame) if self.manner == Manner::Html => return Some(frame.spelt_out()),
             Passed::Frame(frame) => return Some(frame),
             Passed::Skipped => self.has_skipped = true,
             Passed::Dropped => {}

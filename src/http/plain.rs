@@ -18,9 +18,14 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The same in the query, for the first request of a client that has an id from elsewhere.
 const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 
+/// How such a client wants its data; `json` if it does not say.
+const FORMAT: &str = "format";
+
 /// What such a client asks for.
 pub(super) struct PlainRequest {
     form: ValidForm,
+    /// Whether texts are written as they are, and records as HTML.
+    pub(super) takes_html: bool,
     authorization: Option<String>,
     resume: Resume,
 }
@@ -41,11 +46,18 @@ impl PlainRequest {
             return Ok(None);
         }
         let form = form.validate()?;
+        let takes_html = match parameter(query, FORMAT).as_deref() {
+            None | Some("json") => false,
+            Some("html") => true,
+            Some(_) => return Err(ApiError::unknown_format()),
+        };
         let headers = request.headers();
         let id = text_of(headers, &LAST_EVENT_ID).filter(|id| !id.is_empty());
-        let id = id.map(str::to_owned).or_else(|| id_of(query));
+        let id = id.map(str::to_owned);
+        let id = id.or_else(|| parameter(query, LAST_EVENT_ID_PARAMETER));
         Ok(Some(Self {
             form,
+            takes_html,
             authorization: text_of(headers, &AUTHORIZATION).map(str::to_owned),
             resume: Resume::stream(id.as_deref()),
         }))
@@ -74,10 +86,9 @@ impl PlainRequest {
     }
 }
 
-fn id_of(query: &str) -> Option<String> {
+/// The first value of a parameter.
+fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = pairs_of(query.as_bytes())?;
-    let id = pairs
-        .into_iter()
-        .find(|(key, _)| key == LAST_EVENT_ID_PARAMETER);
-    id.map(|(_, id)| id)
+    let found = pairs.into_iter().find(|(key, _)| key == name);
+    found.map(|(_, value)| value)
 }

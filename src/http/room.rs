@@ -11,6 +11,7 @@ use crate::hooks::Hooks;
 use crate::hub::HubHandle;
 use crate::messages::Messenger;
 use crate::telemetry::{HealthMonitor, LogControl, Metrics};
+use crate::templates::Templates;
 
 /// What the HTTP side asks of other rooms.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Neighbours {
     pub log: Option<LogControl>,
     /// The way of messages into the log.
     pub messenger: Messenger,
+    /// What makes HTML of messages.
+    pub templates: Templates,
 }
 
 /// The state of the router; cheap to clone.

@@ -6,6 +6,7 @@ use axum::routing::any;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::errors::ApiError;
@@ -17,9 +18,11 @@ use crate::auth::Principal;
 use crate::event::PrincipalName;
 use crate::messages::NewMessage;
 
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 8] = [
     "topic",
     "data",
+    "template",
+    "context",
     "clientId",
     "principal",
     "filter",
@@ -47,13 +50,28 @@ async fn apply(
 ) -> Result<(), ApiError> {
     let topic = form.required_text("topic");
     let data = form.member::<Value>("data", "Must be JSON.");
+    let template = form.text("template");
+    let context = form.raw("context");
     let client = form.text("clientId");
     let principal = form.text("principal");
     let principal = principal.map(|text| PrincipalName::parse(&text));
     let filter = form.text("filter");
     let everyone = form.flag("everyone").unwrap_or_default();
-    if data.as_ref().is_none_or(Value::is_null) {
-        form.refuse("data", "Must be an object, an array or a text.");
+    match &template {
+        None if data.as_ref().is_none_or(Value::is_null) => {
+            form.refuse("data", "Must be an object, an array or a text.");
+        }
+        Some(_) if data.is_some() => {
+            form.refuse("template", "Must not stand beside data: it makes the data.");
+        }
+        _ => {}
+    }
+    let is_object = |context: &RawValue| context.get().starts_with('{');
+    if context
+        .as_deref()
+        .is_some_and(|context| template.is_none() || !is_object(context))
+    {
+        form.refuse("context", "Must be an object, beside a template.");
     }
     if principal == Some(None) {
         form.refuse("principal", "Must be COLLECTION/ID, such as members/42.");
@@ -86,7 +104,15 @@ async fn apply(
             false => ApiError::forbidden("You are not allowed to send to this topic."),
         });
     }
-    let mut message = NewMessage::new(topic, data.unwrap_or_default());
+    let data = match template {
+        None => data.unwrap_or_default(),
+        Some(template) => {
+            let context = context.as_deref().map_or("{}", RawValue::get);
+            let rendered = room.neighbours.templates.render(&template, context);
+            Value::String(rendered.map_err(|error| ApiError::failing_template(&error))?)
+        }
+    };
+    let mut message = NewMessage::new(topic, data);
     if let Some(client) = &client {
         message = message.to_client(client);
     }

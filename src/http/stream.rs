@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::address::ClientAddress;
 use super::connection::{Connection, Terms};
 use super::errors::ApiError;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Manner};
 use super::plain::PlainRequest;
 use super::pulse::Pulse;
 use super::room::Room;
@@ -64,7 +64,14 @@ pub(super) async fn open(
         }
     };
     connection.joined(&mailbox);
-    let is_plain = plain.is_some();
+    let manner = match &plain {
+        None => Manner::Sdk,
+        Some(plain) if plain.takes_html => Manner::Html,
+        Some(_) => Manner::Plain,
+    };
+    if manner == Manner::Html {
+        mailbox.line().take_html();
+    }
     if let Some(plain) = plain
         && let Err(error) = plain
             .subscribe(&room, address, mailbox.id(), &request.headers)
@@ -74,7 +81,7 @@ pub(super) async fn open(
         return Err(error);
     }
     let mut response = stream_response(EventStream::new(
-        Inbox::new(mailbox, connection, is_plain),
+        Inbox::new(mailbox, connection, manner),
         &terms,
     ));
     replace_headers(response.headers_mut(), terms.headers);

@@ -33,6 +33,8 @@ pub(super) struct Group {
     pub expand: Option<Expand>,
     /// Whether they are told when a record leaves what they see.
     pub leave: bool,
+    /// Whether they want records as HTML, as far as collections have templates.
+    pub html: bool,
 }
 
 impl Group {
@@ -42,6 +44,7 @@ impl Group {
             picker: picker_of(options),
             expand: expand_of(options),
             leave: options.is_set("leave"),
+            html: options.is_set("html"),
             ..Self::default()
         }
     }

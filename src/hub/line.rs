@@ -1,6 +1,6 @@
 //! What a stream's task and the hub know of each other beside frames.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::auth::Principal;
@@ -15,6 +15,8 @@ pub struct Line {
     ended: OnceLock<DisconnectReason>,
     /// Who it is. Read where hooks want to know; the hub never waits for it longer than for a copy.
     principal: Mutex<Principal>,
+    /// Whether it wants records as HTML.
+    takes_html: AtomicBool,
 }
 
 impl Line {
@@ -36,6 +38,16 @@ impl Line {
     /// Notes who it is from now on.
     pub(super) fn set_principal(&self, principal: Principal) {
         *self.lock() = principal;
+    }
+
+    /// Whether the stream wants records as HTML, as far as collections have templates.
+    pub(super) fn takes_html(&self) -> bool {
+        self.takes_html.load(Ordering::Relaxed)
+    }
+
+    /// Asks for records as HTML, whatever the subscriptions say. To be called before there are any.
+    pub fn take_html(&self) {
+        self.takes_html.store(true, Ordering::Relaxed);
     }
 
     /// Why the hub has ended the stream; `None` if it has not, or only because it has stopped.

@@ -9,6 +9,7 @@ use serde_json::Map;
 use tokio::time::Instant;
 
 use super::access::{SILENCE, auth_values, member_of};
+use super::fragments::Fragment;
 use super::groups::{Group, Topic};
 use super::publish::{Delivery, Pass};
 use super::registry::{Subscriber, SubscriberKey};
@@ -184,13 +185,7 @@ impl Delivery<'_> {
                     if !self.hears(message, &object, subscriber, group) {
                         continue;
                     }
-                    let frame = frame.get_or_init(|| {
-                        let frame = Frame::event(id.as_deref(), text, message.data.as_bytes());
-                        if frame.is_none() {
-                            self.tally.unwritable_frame();
-                        }
-                        frame
-                    });
+                    let frame = frame.get_or_init(|| self.told(message, id.as_deref(), text));
                     if let Some(frame) = frame {
                         send(key, frame.clone());
                     }
@@ -221,6 +216,15 @@ impl Delivery<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The frame of a message for one subscription text.
+    fn told(&self, message: &Message, id: Option<&str>, text: &str) -> Option<Frame> {
+        let (writer, data) = (self.writer(text), message.data.as_bytes());
+        match &message.template {
+            Some(template) => Fragment::frame(writer, id, (self.templates, template), data),
+            None => writer.write(id, data),
         }
     }
 

@@ -15,6 +15,7 @@ mod extent;
 #[cfg(test)]
 pub(crate) mod fake;
 mod filter;
+mod fragments;
 mod frames;
 mod groups;
 mod handle;

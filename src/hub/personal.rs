@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::encoded::{Encoded, Shown};
+use super::fragments::{is_wanted, template_of};
 use super::groups::Group;
 use super::registry::Subscriber;
 use crate::auth::Principal;
@@ -19,6 +20,7 @@ use crate::frame::{Broken, Frame, Personal};
 use crate::hooks::{Chain, Enrich, EnrichHook, Enrichment, HookRecord};
 use crate::record::{Picker, Visibility, entered, pick_change, snapshot_row, with_record};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 use crate::topic::Options;
 
 /// The member with related records.
@@ -70,19 +72,20 @@ pub(super) struct Drafts<'d, 'e> {
     encoded: &'d Encoded<'e>,
     group: &'d Group,
     text: &'d str,
-    made: RefCell<HashMap<(Telling, Shown), Arc<Draft>>>,
+    templates: Option<&'d Templates>,
+    /// By how it is told, what is shown, and whether that is HTML.
+    made: RefCell<HashMap<(Telling, Shown, bool), Arc<Draft>>>,
 }
 
 impl<'d, 'e> Drafts<'d, 'e> {
     /// `None` unless hooks are asked about what the group is shown: about the record itself, or
     /// perhaps about those that it is expanded by.
     pub(super) fn new(
-        enriching: Option<&'d Enriching>,
+        enriching: &'d Enriching,
         encoded: &'d Encoded<'e>,
         group: &'d Group,
         text: &'d str,
     ) -> Option<Self> {
-        let enriching = enriching?;
         let name = &encoded.event.collection.name;
         let concerned = group.expand.is_some() || enriching.hooks.concerns(name);
         concerned.then(|| Self {
@@ -90,16 +93,24 @@ impl<'d, 'e> Drafts<'d, 'e> {
             encoded,
             group,
             text,
+            templates: None,
             made: RefCell::default(),
         })
+    }
+
+    /// The same with templates for those who want HTML.
+    pub(super) fn in_html(self, templates: &'d Templates) -> Self {
+        let templates = Some(templates);
+        Self { templates, ..self }
     }
 
     /// The frame of one receiver.
     pub(super) fn frame(&self, telling: Telling, shown: Shown, receiver: &Subscriber) -> Frame {
         let mut made = self.made.borrow_mut();
+        let html = is_wanted(self.group, receiver);
         let draft = made
-            .entry((telling, shown))
-            .or_insert_with(|| Arc::new(self.draft(telling, shown)));
+            .entry((telling, shown, html))
+            .or_insert_with(|| Arc::new(self.draft(telling, shown, html)));
         Frame::personal(Arc::new(Own {
             draft: Arc::clone(draft),
             client_id: Arc::clone(&receiver.id.0),
@@ -107,8 +118,14 @@ impl<'d, 'e> Drafts<'d, 'e> {
         }))
     }
 
-    fn draft(&self, telling: Telling, shown: Shown) -> Draft {
+    fn draft(&self, telling: Telling, shown: Shown, html: bool) -> Draft {
         let event = self.encoded.event;
+        let action = match telling {
+            Telling::Change => event.action,
+            Telling::Entering | Telling::Snapshot => Action::Create,
+        };
+        let template = self.templates.zip(template_of(&event.collection, action));
+        let template = template.filter(|_| html);
         let position = event.position.as_ref().map(Position::to_string);
         let full = Shown {
             visibility: Visibility::Full,
@@ -127,6 +144,7 @@ impl<'d, 'e> Drafts<'d, 'e> {
             shown: self.encoded.data(shown, None).to_vec(),
             full: full.map(|full| full.to_vec()),
             is_expanded: shown.expansion.is_some(),
+            template: template.map(|(templates, name)| (templates.clone(), Arc::clone(name))),
         }
     }
 }
@@ -145,6 +163,8 @@ struct Draft {
     /// The record with all that is hidden from them.
     full: Option<Vec<u8>>,
     is_expanded: bool,
+    /// What makes HTML of it, if it is to be HTML.
+    template: Option<(Templates, Arc<str>)>,
 }
 
 /// One receiver's own frame.
@@ -174,6 +194,7 @@ impl Personal for Own {
             picker,
             shown,
             full,
+            template,
             ..
         } = &*self.draft;
         let full = full.as_deref().map(record_in);
@@ -189,6 +210,13 @@ impl Personal for Own {
             Telling::Change => data,
             Telling::Entering => entered(&data),
             Telling::Snapshot => snapshot_row(&data),
+        };
+        let data = match template {
+            None => data,
+            Some((templates, name)) => match templates.render_as_json(name, &data) {
+                Some(html) => html,
+                None => return Ok(None),
+            },
         };
         let frame = Frame::event(position.as_deref(), text, &data);
         if frame.is_none() {

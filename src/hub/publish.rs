@@ -9,6 +9,7 @@ use super::HubOptions;
 use super::access::Access;
 use super::cohort::Cohort;
 use super::encoded::Encoded;
+use super::fragments::is_wanted;
 use super::frames::{Frames, Writer};
 use super::groups::{Group, Topic};
 use super::index::Candidate;
@@ -24,6 +25,7 @@ use crate::frame::Frame;
 use crate::record::{Visibility, encode_gap};
 use crate::related::Shelf;
 use crate::rules::{RequestContext, Row};
+use crate::templates::Templates;
 use crate::topic::{Guard, WILDCARD, guard_of, visit_topics};
 
 /// The delivery of one feed item.
@@ -42,6 +44,8 @@ pub(super) struct Delivery<'a> {
     pub filters: &'a Filters,
     /// Who has a say in records; `None` for nobody.
     pub enriching: Option<Enriching>,
+    /// What makes HTML, for those who want it.
+    pub templates: &'a Templates,
 }
 
 /// A row that is there, for one subscription of one subscriber.
@@ -96,11 +100,16 @@ impl Delivery<'_> {
     ) {
         self.visit_groups(topic, guard, encoded.event, |text, group, keys| {
             let verdict = Verdict::new(self, encoded, group, guard);
-            let frames = Frames::new(encoded, group, self.writer(text));
-            let drafts = Drafts::new(self.enriching.as_ref(), encoded, group, text);
+            let in_json = Frames::new(encoded, group, self.writer(text));
+            let in_html = Frames::new(encoded, group, self.writer(text)).in_html(self.templates);
+            let drafts = self.drafts(encoded, group, text);
             for key in keys {
                 let Some(subscriber) = self.registry.get(key) else {
                     continue;
+                };
+                let frames = match is_wanted(group, subscriber) {
+                    true => &in_html,
+                    false => &in_json,
                 };
                 let frame = match (verdict.of(subscriber), self.pass) {
                     (_, Pass::LookAhead) | (Seen::Nothing, _) => None,
@@ -129,7 +138,18 @@ impl Delivery<'_> {
         });
     }
 
-    fn writer<'w>(&'w self, text: &'w str) -> Writer<'w> {
+    /// `None` unless hooks have a say in what a group is shown.
+    fn drafts<'d, 'e>(
+        &'d self,
+        encoded: &'d Encoded<'e>,
+        group: &'d Group,
+        text: &'d str,
+    ) -> Option<Drafts<'d, 'e>> {
+        let drafts = Drafts::new(self.enriching.as_ref()?, encoded, group, text)?;
+        Some(drafts.in_html(self.templates))
+    }
+
+    pub(super) fn writer<'w>(&'w self, text: &'w str) -> Writer<'w> {
         Writer {
             text,
             tally: self.tally,
@@ -203,9 +223,13 @@ impl Delivery<'_> {
         let Seen::Record(shown) = verdict.of(subscriber) else {
             return None;
         };
-        match Drafts::new(self.enriching.as_ref(), &encoded, group, text) {
+        let mut frames = Frames::new(&encoded, group, self.writer(text));
+        if is_wanted(group, subscriber) {
+            frames = frames.in_html(self.templates);
+        }
+        match self.drafts(&encoded, group, text) {
             Some(drafts) => Some(drafts.frame(Telling::Snapshot, shown, subscriber)),
-            None => Frames::new(&encoded, group, self.writer(text)).snapshot_row(shown),
+            None => frames.snapshot_row(shown),
         }
     }
 

@@ -37,6 +37,7 @@ use crate::hooks::{Chain, DisconnectReason, Hooks};
 use crate::record::encode_gap;
 use crate::related::{Library, ROUNDS_MAX, Shelf};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 
 /// Feed items taken in one go; between two goes commands have their turn.
 const BATCH_MAX: usize = 256;
@@ -68,6 +69,7 @@ pub struct Hub {
     pub(super) tally: Tally,
     pub(super) snapshots: Snapshots,
     enrichers: Enrichers,
+    templates: Templates,
     commands: mpsc::Receiver<Command>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     departing: mpsc::UnboundedSender<ClientId>,
@@ -90,6 +92,7 @@ impl Hub {
         });
         let hub = Self {
             enrichers: Enrichers::new(Chain::default(), metrics.clone()),
+            templates: Templates::default(),
             history: History::new(options.history_frames, options.history_bytes),
             replays: Replays::new(),
             filters: Filters::default(),
@@ -120,6 +123,12 @@ impl Hub {
     pub fn with_hooks(self, hooks: &Hooks) -> Self {
         let enrichers = Enrichers::new(hooks.enrich.clone(), self.metrics.clone());
         Self { enrichers, ..self }
+    }
+
+    /// Lets events be told as HTML.
+    #[must_use]
+    pub fn with_templates(self, templates: Templates) -> Self {
+        Self { templates, ..self }
     }
 
     /// Where the newest catalog is found; `None` before the first.
@@ -408,6 +417,7 @@ impl Hub {
             cohort: self.cohort.as_ref(),
             filters: &self.filters,
             enriching: self.enrichers.enriching(),
+            templates: &self.templates,
         }
     }
 

@@ -75,6 +75,27 @@ fn every_test_that_a_document_names_exists() {
 }
 
 #[test]
+fn every_recipe_names_the_tests_that_hold_it() {
+    let javascript = all_of(&[("tests/peers", "mjs")]);
+    let page = text("docs/cookbook.md");
+    let recipes: Vec<_> = page.split("\n## ").skip(1).collect();
+    assert!(recipes.len() > 10, "{}", recipes.len());
+    for recipe in recipes {
+        let title = recipe.lines().next().unwrap();
+        let held: Vec<_> = recipe.split("eld by").skip(1).collect();
+        assert!(!held.is_empty(), "{title} names no test");
+        let names = held.iter().map(|held| held.split("\n\n").next().unwrap());
+        for names in names {
+            assert!(names.contains("::"), "{title}: {names}");
+            for quoted in names.split('"').skip(1).step_by(2) {
+                let found = javascript.contains(&format!("test(\"{quoted}\","));
+                assert!(found, "{title}: {quoted:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_setting_is_in_the_reference_with_its_default() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
     let output = command

@@ -153,6 +153,28 @@ async fn bad_arguments_are_refused_with_their_name_and_a_remedy() {
             "data",
             "1048576 bytes as text, not 1048578",
         ),
+        ("'chat'", "data", "needs data"),
+        (
+            "'chat', '{}', template => 'line.html'",
+            "data",
+            "data or a template, not both",
+        ),
+        (
+            "'chat', template => ''",
+            "template",
+            "the name of a template",
+        ),
+        ("'chat', '{}', context => '{}'", "context", "there is none"),
+        (
+            "'chat', template => 'line.html', context => '[]'",
+            "context",
+            "must be an object, not a bare array",
+        ),
+        (
+            "'chat', template => 'line.html', context => jsonb_build_object('x', repeat('x', 1048576))",
+            "context",
+            "1048576 bytes as text",
+        ),
         ("'chat', '{}', to_client => ''", "to_client", "client id"),
         (
             "'chat', '{}', to_principal => 'ann'",

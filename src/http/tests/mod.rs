@@ -68,6 +68,7 @@ impl Edge {
             metrics: metrics.clone(),
             log: None,
             messenger: Messenger::of_nobody(),
+            templates: crate::templates::Templates::default(),
         };
         Self {
             hub,

@@ -307,6 +307,7 @@ impl World {
                 cohort: None,
                 filters: &Default::default(),
                 enriching: None,
+                templates: &Default::default(),
             };
             delivery.publish(&item, |key, frame| frames.push((key, frame)));
             let wants = shelf.take_wanted();

@@ -27,6 +27,7 @@ use crate::hub::verdict::{Seen, Verdict};
 use crate::policy::{Policy, PolicyRows};
 use crate::related::{Found, RelatedRow, Shelf, Want};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 use crate::topic::{Guard, Subscription, WILDCARD, visit_topics};
 
 /// What rules are put together from.
@@ -361,6 +362,7 @@ impl Site {
             cohort: None,
             filters: &self.filters,
             enriching: None,
+            templates: TEMPLATES.get_or_init(Templates::default),
         }
     }
 
@@ -512,6 +514,7 @@ impl Site {
     }
 }
 
+static TEMPLATES: std::sync::OnceLock<Templates> = std::sync::OnceLock::new();
 static OPTIONS: std::sync::OnceLock<HubOptions> = std::sync::OnceLock::new();
 
 fn readable(received: &Received) -> Vec<(SubscriberKey, String)> {

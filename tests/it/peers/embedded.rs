@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{declined, program, run_tests};
+use super::{chromium, declined, run_tests};
 use crate::support::{DEADLINE, Sse, TestDatabase, database, eventually, within};
 
 /// The example, served.
@@ -155,11 +155,9 @@ async fn the_embedding_applications_page_shows_notices_in_chromium() {
     if declined() {
         return;
     }
-    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-    let chromium = program("Chromium", &names, "chromium");
     let site = Running::start().await;
     let variables = [
-        ("PEERS_CHROMIUM", chromium),
+        ("PEERS_CHROMIUM", chromium()),
         ("PEERS_EMBEDDED_URL", PathBuf::from(&site.base)),
     ];
     run_tests("embedded.test.mjs", &variables).await;

@@ -3,13 +3,18 @@
 //! Their versions are pinned below `tests/peers`; they are installed once, below `target`. A missing
 //! tool fails the test and says what to install. `ROWCAST_SKIP_PEERS=1` leaves these tests out.
 
+mod chat;
 mod embedded;
+mod htmx_chat;
 mod openapi;
 mod python;
+#[path = "../../../examples/shared/mod.rs"]
+#[allow(dead_code, reason = "these tests serve the sites themselves")]
+mod shared;
 mod workshop;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -30,14 +35,29 @@ fn declined() -> bool {
 }
 
 async fn javascript() -> Workshop {
+    Workshop::open("js", "package-lock.json", npm_ci()).await
+}
+
+/// What the pages of the examples load.
+async fn web_packages() -> PathBuf {
+    let source = PathBuf::from("examples/web");
+    let workshop = Workshop::copy_of(source, "web", "package-lock.json", npm_ci()).await;
+    workshop.folder().join("node_modules")
+}
+
+fn npm_ci() -> impl FnOnce(&Path) -> Vec<std::process::Command> + Send + 'static {
     let npm = program("npm", &["npm"], "npm");
-    Workshop::open("js", "package-lock.json", move |folder| {
+    move |folder| {
         let mut command = std::process::Command::new(npm);
         command.current_dir(folder);
         command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
         vec![command]
-    })
-    .await
+    }
+}
+
+fn chromium() -> PathBuf {
+    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+    program("Chromium", &names, "chromium")
 }
 
 /// Runs one file of tests in one process of Node.js, with a database of its own.
@@ -64,6 +84,15 @@ async fn the_javascript_sdk_works_unmodified() {
 }
 
 #[tokio::test]
+async fn the_javascript_of_the_cookbook_does_what_it_says() {
+    if declined() {
+        return;
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cookbook.md");
+    run_tests("cookbook.test.mjs", &[("PEERS_COOKBOOK", page)]).await;
+}
+
+#[tokio::test]
 async fn the_javascript_sdk_logs_in_and_sees_what_its_record_may_until_its_role_is_gone() {
     if declined() {
         return;
@@ -76,7 +105,5 @@ async fn the_live_page_and_a_page_of_another_origin_show_changes_in_chromium() {
     if declined() {
         return;
     }
-    let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-    let chromium = program("Chromium", &names, "chromium");
-    run_tests("browser.test.mjs", &[("PEERS_CHROMIUM", chromium)]).await;
+    run_tests("browser.test.mjs", &[("PEERS_CHROMIUM", chromium())]).await;
 }

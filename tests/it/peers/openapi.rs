@@ -78,7 +78,17 @@ async fn the_api_is_as_its_description_says() {
     let token = token.unwrap().token;
     let port = free_port();
     // Hundreds of requests come in a moment.
-    let settings = [("ROWCAST_LOGIN_RATE", "off")];
+    let templates = tempfile::tempdir().unwrap();
+    fs::create_dir(templates.path().join("chat")).unwrap();
+    fs::write(
+        templates.path().join("chat/line.html"),
+        "<li>{{ text }}</li>",
+    )
+    .unwrap();
+    let settings = [
+        ("ROWCAST_LOGIN_RATE", "off"),
+        ("ROWCAST_TEMPLATES", templates.path().to_str().unwrap()),
+    ];
     let _process = Process::start_with(&database.url, port, &settings, None);
     let base = format!("http://127.0.0.1:{port}");
     ready(&base).await;

@@ -21,16 +21,27 @@ pub(super) struct Workshop {
 }
 
 impl Workshop {
-    /// Brings the files of `tests/peers/NAME` and what they need to a folder below `target`.
-    ///
-    /// `install` says with which commands; they run when `lock_file` is not the one of the last
-    /// time. Other processes wait meanwhile.
+    /// Brings the files of `tests/peers/NAME` and what they need to a folder below `target`; see [`copy_of`](Self::copy_of).
     pub(super) async fn open(
         name: &'static str,
         lock_file: &'static str,
         install: impl FnOnce(&Path) -> Vec<Command> + Send + 'static,
     ) -> Self {
-        let prepare = spawn_blocking(move || Self::prepare(name, lock_file, install));
+        let source = Path::new("tests/peers").join(name);
+        Self::copy_of(source, name, lock_file, install).await
+    }
+
+    /// Brings the files of a folder of ours and what they need to the folder `name` below `target`.
+    ///
+    /// `install` says with which commands; they run when `lock_file` is not the one of the last
+    /// time. Other processes wait meanwhile.
+    pub(super) async fn copy_of(
+        source: PathBuf,
+        name: &'static str,
+        lock_file: &'static str,
+        install: impl FnOnce(&Path) -> Vec<Command> + Send + 'static,
+    ) -> Self {
+        let prepare = spawn_blocking(move || Self::prepare(&source, name, lock_file, install));
         prepare.await.expect("the peer is installed")
     }
 
@@ -39,15 +50,18 @@ impl Workshop {
         &self.folder
     }
 
-    fn prepare(name: &str, lock_file: &str, install: impl FnOnce(&Path) -> Vec<Command>) -> Self {
+    fn prepare(
+        source: &Path,
+        name: &str,
+        lock_file: &str,
+        install: impl FnOnce(&Path) -> Vec<Command>,
+    ) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
         let folder = root.join(name);
         fs::create_dir_all(&folder).unwrap();
         let turn = File::create(root.join(format!("{name}.lock"))).unwrap();
         turn.lock().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/peers")
-            .join(name);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         copy(&source, &folder).unwrap();
         let wanted = fs::read(source.join(lock_file)).unwrap();
         let stamp = folder.join(STAMP);
@@ -65,6 +79,10 @@ impl Workshop {
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        // What was installed there by hand is not ours.
+        if entry.file_type()?.is_dir() {
+            continue;
+        }
         let target = to.join(entry.file_name());
         let content = fs::read(entry.path())?;
         if fs::read(&target).ok().as_ref() != Some(&content) {

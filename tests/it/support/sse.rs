@@ -125,6 +125,8 @@ impl Sse {
         assert_eq!(stream.response.status(), StatusCode::OK, "{stream:?}");
         let hello = stream.next_event(DEADLINE).await;
         assert_eq!(hello.name, "PB_CONNECT", "{hello:?}");
+        let id = hello.json()["clientId"].as_str().map(str::to_owned);
+        stream.client_id = id.unwrap_or_else(|| panic!("no client id in {hello:?}"));
         stream
     }
 
