@@ -149,7 +149,7 @@ impl Server {
                 Err(error) => return ended_early(&error),
             };
             let request = match opening {
-                Opening::Stream(request) => request,
+                Opening::Stream(request) => *request,
                 // Boxed, so that streams need no room for what only others do.
                 Opening::Other => return Box::pin(self.converse_at_length(stream, peer)).await,
             };

@@ -72,9 +72,10 @@ pub(super) const SIZE_BYTES_MAX: usize = 18;
 pub(super) fn chunk_size(bytes: usize) -> impl Buf {
     let mut line = [0; SIZE_BYTES_MAX];
     let digits = (usize::BITS - (bytes | 1).leading_zeros()).div_ceil(4) as usize;
-    for place in 0..digits {
-        let digit = bytes >> (4 * (digits - 1 - place)) & 15;
-        line[place] = b"0123456789ABCDEF"[digit];
+    let mut rest = bytes;
+    for place in line[..digits].iter_mut().rev() {
+        *place = b"0123456789ABCDEF"[rest & 15];
+        rest >>= 4;
     }
     line[digits..digits + 2].copy_from_slice(b"\r\n");
     Cursor::new(line).take(digits + 2)

@@ -18,7 +18,7 @@ const HEADERS_MAX: usize = 64;
 /// What a connection begins with.
 pub(in crate::http) enum Opening {
     /// A request for a stream, taken from the connection.
-    Stream(Request<Body>),
+    Stream(Box<Request<Body>>),
     /// Anything else, or too little to know. Nothing was taken.
     Other,
 }
@@ -39,7 +39,7 @@ pub(in crate::http) async fn opening(stream: &mut TcpStream) -> io::Result<Openi
         return Ok(Opening::Other);
     };
     stream.read_exact(&mut bytes[..length]).await?;
-    Ok(Opening::Stream(request))
+    Ok(Opening::Stream(Box::new(request)))
 }
 
 /// The request and how long its head is, if it is one that can be answered here.
