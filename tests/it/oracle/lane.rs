@@ -241,7 +241,9 @@ impl<'p> Lane<'p, '_> {
                 self.wrong(format!("transaction {xid} told again without need"));
             }
         }
-        let Some(id) = segment.came_with.as_deref() else {
+        // Of an id from before a crash little is believed.
+        let believed = segment.came_with.as_deref();
+        let Some(id) = believed.filter(|_| !self.phase.breaks.stopped_postgres) else {
             return;
         };
         for xid in order.iter().filter(|xid| is_sealed(id, **xid)) {
