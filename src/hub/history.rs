@@ -121,6 +121,11 @@ impl History {
         self.frames_max / 2
     }
 
+    /// How many bytes these may take.
+    pub(super) fn earlier_bytes_max(&self) -> u64 {
+        self.bytes_max / 2
+    }
+
     /// Takes in what happened before its beginning; returns how many changes that were. Nothing if it has forgotten
     /// its beginning meanwhile.
     pub(super) fn recall(&mut self, earlier: Earlier) -> usize {
@@ -128,8 +133,7 @@ impl History {
         if self.floor.as_ref() != Some(&began) || self.first != BEGIN {
             return 0;
         }
-        let Some((floor, items)) = earlier.into_parts(self.earlier_max(), self.bytes_max / 2)
-        else {
+        let Some((floor, items)) = earlier.into_parts(self.earlier_max()) else {
             return 0;
         };
         let count = items.len();

@@ -46,14 +46,14 @@ impl Recall {
     }
 
     /// Begins to read what had happened when the feed began, unless that was done before. Returns whether it did.
-    fn begin(&mut self, began: &Position, changes: u32) -> bool {
+    fn begin(&mut self, began: &Position, changes: u32, bytes_max: u64) -> bool {
         let Some(recent) = self.recent.take() else {
             return false;
         };
         self.under_way = Some(Reading {
             coming: recent(changes),
             until: Instant::now() + PATIENCE,
-            earlier: Earlier::until(began.clone()),
+            earlier: Earlier::until(began.clone(), bytes_max),
         });
         true
     }
@@ -110,7 +110,8 @@ impl Hub {
     /// The feed begins with this: what was before is to be remembered, too.
     pub(super) fn begin_recall(&mut self, began: &Position) {
         let changes = u32::try_from(self.history.earlier_max()).unwrap_or(u32::MAX);
-        if changes > 0 && self.recall.begin(began, changes) {
+        let bytes_max = self.history.earlier_bytes_max();
+        if changes > 0 && self.recall.begin(began, changes, bytes_max) {
             self.replays.set_recalling(true);
         }
     }

@@ -13,15 +13,25 @@ pub(in crate::hub) struct Earlier {
     /// What had happened before the first of the items that were read.
     floor: Option<Position>,
     items: VecDeque<FeedItem>,
+    bytes: u64,
+    bytes_max: u64,
+    /// The last of the items that had to be forgotten again.
+    forgotten: Option<Transaction>,
+    /// The newest transaction of those.
+    newest_forgotten: Option<Xid>,
 }
 
 impl Earlier {
-    /// What happened before memory began with this.
-    pub(in crate::hub) fn until(began: Position) -> Self {
+    /// What happened before memory began with this: the latest of it, about so many bytes.
+    pub(in crate::hub) fn until(began: Position, bytes_max: u64) -> Self {
         Self {
             began,
             floor: None,
             items: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            forgotten: None,
+            newest_forgotten: None,
         }
     }
 
@@ -39,7 +49,15 @@ impl Earlier {
     pub(in crate::hub) fn push(&mut self, item: FeedItem) {
         let transaction = item.transaction();
         if transaction.is_some_and(|transaction| self.began.contains(transaction)) {
+            self.bytes += size(&item);
             self.items.push_back(item);
+        }
+        while self.bytes > self.bytes_max
+            && let Some(first) = self.items.pop_front()
+        {
+            self.bytes -= size(&first);
+            self.forgotten = first.transaction();
+            self.newest_forgotten = self.newest_forgotten.max(self.forgotten.map(xid_of));
         }
     }
 
@@ -53,30 +71,32 @@ impl Earlier {
     pub(super) fn into_parts(
         mut self,
         frames_max: usize,
-        bytes_max: u64,
     ) -> Option<(Position, VecDeque<FeedItem>)> {
         let floor = self.floor.take()?;
         if floor.epoch() != self.began.epoch() {
             return None;
         }
-        let from = self.first_within(frames_max, bytes_max);
+        let from = self.first_within(frames_max);
         let kept = self.items.split_off(from);
-        let floor = floor_of(&floor, self.began.floor(), &self.items, &kept);
+        let forgotten = self.newest_forgotten.max(xids(&self.items).last().copied());
+        let floor = floor_of(&floor, self.began.floor(), forgotten, &kept);
         let floor = Position::new(self.began.epoch().into(), Arc::new(floor));
         let items = place(kept, &floor, self.began.floor());
         Some((floor, items))
     }
 
-    /// Where the latest whole transactions begin that keep within the limits.
-    fn first_within(&self, frames_max: usize, bytes_max: u64) -> usize {
-        let (mut from, mut bytes) = (self.items.len(), 0);
+    /// Where the latest whole transactions begin that keep within the limit.
+    fn first_within(&self, frames_max: usize) -> usize {
+        let mut from = self.items.len();
         for (index, item) in self.items.iter().enumerate().rev() {
-            bytes += size(item);
-            if self.items.len() - index > frames_max || bytes > bytes_max {
+            if self.items.len() - index > frames_max {
                 break;
             }
-            let before = index.checked_sub(1).map(|before| &self.items[before]);
-            if before.is_none_or(|before| before.transaction() != item.transaction()) {
+            let before = match index.checked_sub(1) {
+                Some(before) => self.items[before].transaction(),
+                None => self.forgotten,
+            };
+            if before != item.transaction() {
                 from = index;
             }
         }
@@ -84,21 +104,25 @@ impl Earlier {
     }
 }
 
+fn xid_of(transaction: Transaction) -> Xid {
+    Xid(transaction.xid)
+}
+
+fn xids(items: &VecDeque<FeedItem>) -> BTreeSet<Xid> {
+    let transactions = items.iter().filter_map(FeedItem::transaction);
+    transactions.map(xid_of).collect()
+}
+
 /// What does not contain the transactions that are kept, nor those in progress when memory began, and all else
 /// that is not above all that was forgotten.
 fn floor_of(
     read_from: &Position,
     began: &Snapshot,
-    forgotten: &VecDeque<FeedItem>,
+    forgotten: Option<Xid>,
     kept: &VecDeque<FeedItem>,
 ) -> Snapshot {
-    let xids = |items: &VecDeque<FeedItem>| {
-        let xids = items.iter().filter_map(FeedItem::transaction);
-        xids.map(|Transaction { xid, .. }| Xid(xid))
-            .collect::<BTreeSet<_>>()
-    };
-    let newest = xids(forgotten).last().map(|newest| Xid(newest.0 + 1));
-    let xmax = read_from.floor().xmax().max(newest.unwrap_or_default());
+    let after = forgotten.map(|newest| Xid(newest.0 + 1));
+    let xmax = read_from.floor().xmax().max(after.unwrap_or_default());
     let mut missing = xids(kept);
     missing.extend(began.in_progress());
     Snapshot::new(xmax, missing.range(..xmax).copied().collect())

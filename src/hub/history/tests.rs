@@ -139,7 +139,7 @@ fn recalled(began: &str, floor: &str, xids: &[u64]) -> (History, usize) {
     let catalog = catalog(false);
     let mut history = History::new(10, 1 << 20);
     history.note(&FeedItem::Passed(position(began)));
-    let mut earlier = Earlier::until(position(began));
+    let mut earlier = Earlier::until(position(began), history.earlier_bytes_max());
     earlier.begin(position(floor));
     for (end, xid) in xids.iter().enumerate() {
         earlier.push(told_later(&catalog, end as u64, *xid));
@@ -225,6 +225,22 @@ fn of_what_happened_before_memory_keeps_the_latest_whole_transactions() {
 }
 
 #[test]
+fn what_happened_before_takes_no_more_memory_than_it_may_and_no_part_of_a_transaction() {
+    let catalog = catalog(false);
+    let told = |xid| told_later(&catalog, xid, xid);
+    let mut earlier = Earlier::until(position("e:30:30:"), 3 * size(&told(10)));
+    earlier.begin(position("e:10:10:"));
+    for xid in [10, 13, 14, 14, 15, 12] {
+        earlier.push(told(xid));
+    }
+    let (floor, items) = earlier.into_parts(100).expect("of one epoch");
+    let xids = items.iter().filter_map(FeedItem::transaction);
+    let xids: Vec<u64> = xids.map(|transaction| transaction.xid).collect();
+    assert_eq!(xids, [15, 12]);
+    assert_eq!(floor.to_string(), "e:12:15:12");
+}
+
+#[test]
 fn what_happened_before_is_of_no_use_when_the_beginning_is_forgotten_or_another() {
     let catalog = catalog(false);
     for disturb in [
@@ -238,7 +254,7 @@ fn what_happened_before_is_of_no_use_when_the_beginning_is_forgotten_or_another(
         let mut history = History::new(10, 1 << 20);
         history.note(&FeedItem::Passed(position("e:20:20:")));
         disturb(&mut history, &catalog);
-        let mut earlier = Earlier::until(position("e:20:20:"));
+        let mut earlier = Earlier::until(position("e:20:20:"), history.earlier_bytes_max());
         earlier.begin(position("e:10:10:"));
         earlier.push(told_later(&catalog, 1, 10));
         assert_eq!(history.recall(earlier), 0);
