@@ -253,30 +253,38 @@ async fn of_fifty_thousand_memberships_only_those_that_matter_are_read() {
     let mut anna = stream(&feed, "anna", &["docs"]).await;
     let read = "select concat_ws(' ', sum(seq_tup_read), sum(idx_scan), sum(idx_tup_fetch))
         from pg_stat_user_tables where relname = 'memberships'";
-    feed.run("select pg_stat_reset()").await;
-    feed.run(
-        "insert into memberships values ('big7', 'anna');
-         insert into docs select 'd' || n, 'big' || n from generate_series(1, 50) n",
-    )
-    .await;
-    feed.mark().await;
-    assert_eq!(heard(&mut anna).await, ["create docs d7"]);
-    let seen = eventually(DEADLINE, || async {
-        let seen = text(&feed.client, read).await;
-        let numbers: Vec<u64> = seen.split(' ').map(|n| n.parse().unwrap()).collect();
-        // A backend reports when it has been idle for a while.
-        if numbers[1] >= 50 {
-            Ok(numbers)
-        } else {
-            Err(seen)
+    feed.run("insert into memberships values ('big7', 'anna')")
+        .await;
+    // What was read before may be counted late, but whoever reads everything does so each time.
+    let mut rounds = Vec::new();
+    for round in 1..=3 {
+        feed.run("select pg_stat_reset()").await;
+        feed.run(&format!(
+            "insert into docs select 'd{round}-' || n, 'big' || n from generate_series(1, 50) n"
+        ))
+        .await;
+        feed.mark().await;
+        assert_eq!(heard(&mut anna).await, [format!("create docs d{round}-7")]);
+        let seen = eventually(DEADLINE, || async {
+            let seen = text(&feed.client, read).await;
+            let numbers: Vec<u64> = seen.split(' ').map(|n| n.parse().unwrap()).collect();
+            // A backend reports when it has been idle for a while.
+            if numbers[1] >= 50 {
+                Ok(numbers)
+            } else {
+                Err(seen)
+            }
+        })
+        .await;
+        let [sequentially, scans, by_index] = seen[..] else {
+            panic!("{seen:?}");
+        };
+        rounds.push(seen);
+        if sequentially == 0 && scans < 300 && by_index < 300 {
+            return;
         }
-    })
-    .await;
-    let [sequentially, scans, by_index] = seen[..] else {
-        panic!("{seen:?}");
-    };
-    assert_eq!(sequentially, 0, "{seen:?}");
-    assert!(scans < 300 && by_index < 300, "{seen:?}");
+    }
+    panic!("{rounds:?}");
 }
 
 #[tokio::test]
