@@ -67,10 +67,11 @@ impl<'e> Evaluation<'e> {
         self.budget.spend(1)?;
         match node {
             Node::And(parts, _) => {
-                if let Some(join) = self.first_open(shared(parts)) {
-                    return self.any_item(join, || self.holds(node));
+                let shared = shared(parts);
+                match self.first_open(shared) {
+                    Some(join) => self.any_item_of_all(join, shared, node),
+                    None => decided(parts, false, |part| self.holds(part)),
                 }
-                decided(parts, false, |part| self.holds(part))
             }
             Node::Or(parts, _) => decided(parts, true, |part| self.holds(part)),
             Node::Comparison(comparison) => self.comparison_holds(comparison),
@@ -78,6 +79,37 @@ impl<'e> Evaluation<'e> {
                 Some(open) => self.any_item(open, || self.holds(node)),
                 None => self.is_visible(*join),
             },
+        }
+    }
+
+    /// Whether an item of a join makes all parts of a node true, of which several share these joins.
+    fn any_item_of_all(
+        &self,
+        join: usize,
+        shared: JoinSet,
+        node: &'e Node,
+    ) -> Result<bool, Undecidable> {
+        let mark = self.request.shelf.mark();
+        match self.items(join) {
+            Ok(items) => self.any_of(join, items.len(), || self.holds(node)),
+            Err(_) if self.fails_anyway(node, shared & !self.chosen.get()) => {
+                self.request.shelf.forget_since(mark);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a node is false whatever these joins may choose, as far as its parts that look at none of them tell.
+    ///
+    /// Asked where the items are not to be had: `@request.auth.id != ""` decides for guests, for whom
+    /// `@collection.members.user ?= @request.auth.id` does not narrow what would be looked up in vain.
+    fn fails_anyway(&self, node: &'e Node, joins: JoinSet) -> bool {
+        match node {
+            _ if node.joins() & joins == 0 => self.holds(node) == Ok(false),
+            Node::And(parts, _) => parts.iter().any(|part| self.fails_anyway(part, joins)),
+            Node::Or(parts, _) => parts.iter().all(|part| self.fails_anyway(part, joins)),
+            Node::Comparison(_) | Node::Visible(..) => false,
         }
     }
 
@@ -195,6 +227,16 @@ impl<'e> Evaluation<'e> {
         holds: impl Fn() -> Result<bool, Undecidable>,
     ) -> Result<bool, Undecidable> {
         let count = self.items(join)?.len();
+        self.any_of(join, count, holds)
+    }
+
+    /// Whether `holds` does for one of so many items of a join.
+    fn any_of(
+        &self,
+        join: usize,
+        count: usize,
+        holds: impl Fn() -> Result<bool, Undecidable>,
+    ) -> Result<bool, Undecidable> {
         let chosen = self.chosen.get();
         self.chosen.set(chosen | 1 << join);
         let outcome = decided(0..count, true, |index| {

@@ -540,6 +540,57 @@ fn what_is_known_already_is_not_asked_for() {
 }
 
 #[test]
+fn rows_that_several_parts_look_at_are_not_asked_for_where_another_part_fails() {
+    const OWN: &str =
+        "@collection.members.user ?= @request.auth.id && @collection.members.team ?= team";
+    let (world, ann) = (World::new(), user("u1"));
+    for (rule, auth, asked) in [
+        // What a guest is worth narrows nothing: all members of the team would be read.
+        (format!("@request.auth.id != '' && {OWN}"), None, 0),
+        (format!("{OWN} && @request.auth.id != ''"), None, 0),
+        (format!("{OWN} && (@request.auth.id != '')"), None, 0),
+        (
+            "(@request.auth.id != '' && @collection.members.user ?= @request.auth.id) && @collection.members.team ?= team"
+                .to_owned(),
+            None,
+            0,
+        ),
+        (
+            format!(
+                "(@request.auth.id != '' && @collection.members.role ?= 'owner' || status = 'none') && {OWN}"
+            ),
+            None,
+            0,
+        ),
+        // The other way may succeed.
+        (
+            format!("(@request.auth.id != '' || @collection.members.role ?= 'owner') && {OWN}"),
+            None,
+            1,
+        ),
+        (format!("@request.auth.id != '' && {OWN}"), Some(&ann), 1),
+        (format!("status = 'none' && {OWN}"), Some(&ann), 0),
+    ] {
+        world.asked.set(0);
+        world.passing(&rule, auth);
+        assert_eq!(world.asked.get().min(1), asked, "{rule}");
+    }
+    // Of what rows lead to, only what those lead to that fit.
+    let asked = |role: &str| {
+        world.asked.set(0);
+        world.passing(
+            &format!(
+                "team.members_via_team.role ?~ '{role}' && team.members_via_team.user.members_via_user.role ?~ 'own'
+                 && team.members_via_team.user.members_via_user.team ?!= ''"
+            ),
+            None,
+        );
+        world.asked.get()
+    };
+    assert!(asked("none") < asked("own"));
+}
+
+#[test]
 fn what_hangs_on_several_rows_is_wanted_at_once() {
     let world = World::new();
     for rule in [
