@@ -9,7 +9,7 @@ use rowcast::telemetry::Metrics;
 use tokio_postgres::Client;
 
 use crate::support::feed::{run, text};
-use crate::support::{TestDatabase, client, database};
+use crate::support::{DEADLINE, TestDatabase, client, database, eventually};
 
 /// A database with tables in it, and the way to their rows.
 struct World {
@@ -249,6 +249,63 @@ async fn many_wants_are_answered_together_and_too_many_rows_are_none() {
             "{want:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_table_that_has_grown_since_it_was_analyzed_is_read_by_the_index_that_fits() {
+    // All are of one member, so that by what Postgres knows either index, or none, is as good.
+    let world = World::new(
+        "create table memberships (id integer primary key, team text, member text);
+         alter table memberships set (autovacuum_enabled = off);
+         create index by_member on memberships (member);
+         create index by_team on memberships (team, member);
+         insert into memberships select n, 't' || n, 'm1' from generate_series(1, 30) n;
+         analyze memberships;
+         select rowcast.attach('memberships')",
+    )
+    .await;
+    let memberships = world.collection("memberships").await;
+    let wants: Vec<_> = (1..=50)
+        .map(|n| want(&memberships, &[("member", &format!("m{n}"))]))
+        .collect();
+    let found_by_all = || async {
+        let found = world.reading().fetch(wants.clone()).await.unwrap();
+        let found = found.iter().map(|(_, found)| match found {
+            Found::Rows(rows) => rows.len(),
+            other => panic!("{other:?}"),
+        });
+        found.sum::<usize>()
+    };
+    // On one connection: after five plans for these very keys Postgres may keep one for any.
+    for _ in 0..7 {
+        assert_eq!(found_by_all().await, 30);
+    }
+    world
+        .run(
+            "insert into memberships select n, 't' || n % 50, 'm' || n
+             from generate_series(31, 50000) n",
+        )
+        .await;
+    assert_eq!(found_by_all().await, 50);
+    let World {
+        database: _database,
+        client,
+        pool,
+    } = world;
+    // A backend reports at its end what it has not reported yet.
+    drop(pool);
+    // Nobody but lookups reads memberships: eight times fifty wants, of which the last fifty are for the fitting index.
+    let read = "select concat_ws(' ', t.seq_tup_read, t.idx_scan >= 400, i.idx_scan >= 50)
+        from pg_stat_user_tables t join pg_stat_user_indexes i using (relid)
+        where i.indexrelname = 'by_member' and (
+            select count(*) = 1 from pg_stat_activity where datname = current_database())";
+    eventually(DEADLINE, || async {
+        match client.query_opt(read, &[]).await.unwrap() {
+            Some(row) if row.get::<_, &str>(0) == "0 t t" => Ok(()),
+            seen => Err(seen.map(|row| row.get::<_, String>(0))),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
