@@ -169,6 +169,11 @@ impl Frame {
         }
     }
 
+    /// Whether it is written already.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.0, Content::Ready { .. })
+    }
+
     /// The first frame of every stream, which tells the client its id twice: as SSE id and as data.
     pub fn connect(client_id: &str) -> Self {
         let data = format!(r#"{{"clientId":"{client_id}"}}"#);
@@ -194,6 +199,33 @@ impl Frame {
             _ => Bytes::new(),
         }
     }
+}
+
+/// Frames that are ready at the same time are written together up to about this size.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// `first` and what comes next, as one chunk, and whether there are events in it: fewer writes when events come in
+/// bursts, and not a single copy when they do not.
+pub fn gather(first: Frame, mut next: impl FnMut() -> Option<Frame>) -> (Bytes, bool) {
+    let mut has_events = first.is_event();
+    let first = first.into_bytes();
+    if first.len() >= CHUNK_BYTES {
+        return (first, has_events);
+    }
+    let Some(second) = next() else {
+        return (first, has_events);
+    };
+    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+    chunk.extend_from_slice(&first);
+    let mut further = Some(second);
+    while let Some(frame) = further.take() {
+        has_events |= frame.is_event();
+        chunk.extend_from_slice(&frame.into_bytes());
+        if chunk.len() < CHUNK_BYTES {
+            further = next();
+        }
+    }
+    (chunk.freeze(), has_events)
 }
 
 /// Two frames are equal if they are written with the same bytes, or by the same.

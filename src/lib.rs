@@ -8,7 +8,7 @@
 //!  writers' transactions
 //!        │ statement triggers: append row images to rowcast.changes; ring only if a reader sleeps
 //!        ▼
-//!  ┌───────────┐  mpsc<FeedItem>  ┌───────────┐  mpsc<Frame> per subscriber   ┌───────────┐
+//!  ┌───────────┐  mpsc<FeedItem>  ┌───────────┐  one mailbox per subscriber   ┌───────────┐
 //!  │  capture  │ ───────────────► │    hub    │ ─────────────────────────────► │   http    │ ──► SSE
 //!  └───────────┘  bounded, waits  └─────▲─────┘  bounded, never waits          └─────┬─────┘
 //!                                       └─────────── HubHandle ◄─────────────────────┘

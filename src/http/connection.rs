@@ -128,10 +128,15 @@ impl Connection {
             Ok(None) => return Passed::Dropped,
             Err(_) => return Passed::Ended(DisconnectReason::HookPanicked),
         };
-        if self.room.neighbours.hooks.message.is_empty() {
-            return Passed::Frame(frame);
+        match self.has_message_hooks() {
+            true => self.ask_about(frame),
+            false => Passed::Frame(frame),
         }
-        self.ask_about(frame)
+    }
+
+    /// Whether anybody is to be asked about frames.
+    pub(super) fn has_message_hooks(&self) -> bool {
+        !self.room.neighbours.hooks.message.is_empty()
     }
 
     fn ask_about(&self, frame: Frame) -> Passed {

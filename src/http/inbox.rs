@@ -3,10 +3,11 @@
 use std::task::{Context, Poll, ready};
 
 use super::connection::{Connection, Passed};
+use super::direct::Shortcut;
 use super::room::Room;
 use crate::frame::Frame;
 use crate::hooks::DisconnectReason;
-use crate::hub::Mailbox;
+use crate::hub::{Mailbox, Told};
 use crate::telemetry::Metrics;
 
 /// What a client makes of events.
@@ -63,6 +64,41 @@ impl Inbox {
             }
         }
         Poll::Ready(None)
+    }
+
+    /// The next frame, if there is one already. For whoever has one that is not written yet.
+    pub(super) fn try_recv(&mut self) -> Option<Frame> {
+        while let Some(mailbox) = &mut self.mailbox {
+            let frame = mailbox.try_recv()?;
+            if let Some(frame) = self.pass(frame) {
+                return Some(frame);
+            }
+        }
+        None
+    }
+
+    /// Ready once nothing is written to the stream without this inbox; nothing is then before the next
+    /// [`poll_recv`](Self::poll_recv).
+    pub(super) fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.mailbox {
+            Some(mailbox) => mailbox.poll_hold(context),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// When something was written without this inbox.
+    pub(super) fn told(&self) -> Told {
+        self.mailbox.as_ref().map(Mailbox::told).unwrap_or_default()
+    }
+
+    /// The way past this inbox, for frames that nobody here wants to see.
+    pub(super) fn shortcut(&self) -> Option<Shortcut> {
+        if self.manner == Manner::Html || self.connection.has_message_hooks() {
+            return None;
+        }
+        let metrics = self.metrics().clone();
+        let forwarding = self.mailbox.as_ref()?.forwarding();
+        Some(Shortcut::new(forwarding, metrics))
     }
 
     /// Whether the subscriber is still there.

@@ -154,11 +154,11 @@ impl Server {
                 Opening::Other => return Box::pin(self.converse_at_length(stream, peer)).await,
             };
             let response = Box::pin(self.respond(request, peer)).await;
-            let mut guarded = Guarded::greeted(stream, self.options.write_stall_max);
-            if let Err(error) = direct::answer(&mut guarded, response).await {
-                return ended_early(&error);
-            }
-            stream = guarded.into_inner();
+            let write_stall_max = self.options.write_stall_max;
+            stream = match direct::answer(stream, write_stall_max, response).await {
+                Ok(stream) => stream,
+                Err(error) => return ended_early(&error),
+            };
         }
     }
 

@@ -60,16 +60,6 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// The stream itself.
-    pub(super) fn get_ref(&self) -> &S {
-        &self.stream
-    }
-
-    /// The stream, unguarded.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
-    }
-
     /// Passes a write's outcome on, unless it has been waiting for too long.
     fn watch<T>(
         &mut self,

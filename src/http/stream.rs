@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame as BodyFrame;
 use tokio::time::{Instant, sleep};
@@ -21,13 +21,10 @@ use super::plain::PlainRequest;
 use super::pulse::Pulse;
 use super::room::Room;
 use super::timers::{Due, Timers};
-use crate::frame::Frame;
+use crate::frame::{Frame, gather};
 use crate::hooks::DisconnectReason;
 use crate::hub::JoinError;
 use crate::telemetry::Metrics;
-
-/// Frames that are ready at the same time are written together up to about this size.
-const CHUNK_BYTES: usize = 16 * 1024;
 
 /// `GET /api/realtime`: registers a subscriber and streams to it. Subscriptions may stand in the
 /// query, for clients that know nothing but server-sent events.
@@ -80,10 +77,12 @@ pub(super) async fn open(
         connection.end(DisconnectReason::Refused);
         return Err(error);
     }
-    let mut response = stream_response(EventStream::new(
-        Inbox::new(mailbox, connection, manner),
-        &terms,
-    ));
+    let inbox = Inbox::new(mailbox, connection, manner);
+    let shortcut = inbox.shortcut();
+    let mut response = stream_response(EventStream::new(inbox, &terms));
+    if let Some(shortcut) = shortcut {
+        response.extensions_mut().insert(shortcut);
+    }
     replace_headers(response.headers_mut(), terms.headers);
     Ok(response)
 }
@@ -178,13 +177,14 @@ impl EventStream {
         if !self.inbox.is_open() {
             return self.poll_end(context);
         }
-        let due = self.timers.poll_due(context);
+        let due = self.timers.poll_due(context, || self.inbox.told());
         if due == Poll::Ready(Due::Lifetime) {
+            ready!(self.inbox.poll_hold(context));
             return self.leave(DisconnectReason::Lifetime, context);
         }
         match self.inbox.poll_recv(context) {
             Poll::Ready(Some(frame)) => {
-                let (chunk, has_events) = gather(frame, &mut self.inbox, context);
+                let (chunk, has_events) = gather(frame, || self.inbox.try_recv());
                 match has_events {
                     true => self.timers.delivered(),
                     // A mark keeps a stream from being silent, but nothing has happened.
@@ -197,7 +197,11 @@ impl EventStream {
                 self.timers.skipped();
                 self.poll_chunk(context)
             }
-            Poll::Pending => self.poll_idle(ready!(due), context),
+            Poll::Pending => {
+                let due = ready!(due);
+                ready!(self.inbox.poll_hold(context));
+                self.poll_idle(due, context)
+            }
         }
     }
 
@@ -228,32 +232,6 @@ impl EventStream {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// `first` and what else is ready, as one chunk, and whether there are events in it: fewer writes
-/// when events come in bursts, and not a single copy when they do not.
-fn gather(first: Frame, inbox: &mut Inbox, context: &mut Context<'_>) -> (Bytes, bool) {
-    let mut has_events = first.is_event();
-    let first = first.into_bytes();
-    if first.len() >= CHUNK_BYTES {
-        return (first, has_events);
-    }
-    let Poll::Ready(Some(second)) = inbox.poll_recv(context) else {
-        return (first, has_events);
-    };
-    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-    chunk.extend_from_slice(&first);
-    let mut next = Some(second);
-    while let Some(frame) = next.take() {
-        has_events |= frame.is_event();
-        chunk.extend_from_slice(&frame.into_bytes());
-        if chunk.len() < CHUNK_BYTES
-            && let Poll::Ready(Some(frame)) = inbox.poll_recv(context)
-        {
-            next = Some(frame);
-        }
-    }
-    (chunk.freeze(), has_events)
-}
 
 impl http_body::Body for EventStream {
     type Data = Bytes;

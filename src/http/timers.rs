@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::options::HttpOptions;
+use crate::hub::Told;
 
 /// What a stream is due for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +70,29 @@ impl Timers {
         self.heartbeat_at = self.heartbeat.map(|pause| after(now, pause));
     }
 
-    /// What the stream is due for now; the same again until it is dealt with.
-    pub(super) fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<Due> {
+    /// What the stream is due for now; the same again until it is dealt with. `told` says what others have
+    /// given to it meanwhile.
+    pub(super) fn poll_due(
+        &mut self,
+        context: &mut Context<'_>,
+        told: impl Fn() -> Told,
+    ) -> Poll<Due> {
         loop {
             ready!(self.sleep.as_mut().poll(context));
+            self.catch_up(told());
             if let Some(due) = self.due(Instant::now()) {
                 return Poll::Ready(due);
             }
             self.rearm();
+        }
+    }
+
+    fn catch_up(&mut self, told: Told) {
+        if let Some(at) = told.event_at {
+            self.idle_at = self.idle_at.max(after(at, self.idle));
+        }
+        if let (Some(at), Some(pause)) = (told.at, self.heartbeat) {
+            self.heartbeat_at = self.heartbeat_at.max(Some(after(at, pause)));
         }
     }
 

@@ -1,10 +1,9 @@
 //! A message to one subscriber, by hand: immediate, and in no log.
 
-use std::sync::atomic::Ordering;
-
 use serde_json::value::RawValue;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
+use super::mailbox::Refused;
 use super::task::Hub;
 use crate::frame::Frame;
 
@@ -85,18 +84,20 @@ impl Hub {
         let key = self.registry.find(client_id);
         let key = key.ok_or(DirectError::UnknownClient)?;
         let subscriber = self.registry.get(key).expect("just found");
-        match subscriber.mailbox.try_send(message.0) {
-            Ok(()) => {
-                subscriber.progress.sent().fetch_add(1, Ordering::Relaxed);
+        match subscriber.mailbox.put(message.0) {
+            Ok(errand) => {
                 self.metrics.deliveries.inc();
+                if let Some(errand) = errand {
+                    errand.run(Instant::now());
+                }
                 Ok(())
             }
-            Err(TrySendError::Full(_)) => {
+            Err(Refused::Full(_)) => {
                 self.let_go(vec![key]);
                 Err(DirectError::TooSlow)
             }
             // Its stream has ended; the departure is on its way.
-            Err(TrySendError::Closed(_)) => Err(DirectError::UnknownClient),
+            Err(Refused::Closed) => Err(DirectError::UnknownClient),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::handle::{Command, HubHandle, JoinError, SetTopics, SetTopicsError};
 use super::line::Line;
-use super::mailbox::{ClientId, Mailbox};
+use super::mailbox::{ClientId, Forwarding, Mailbox, Slot};
 use crate::frame::Frame;
 use crate::hooks::DisconnectReason;
 
@@ -31,12 +32,40 @@ struct State {
 pub(crate) struct Subscriber {
     pub(crate) id: ClientId,
     pub(crate) address: IpAddr,
-    pub(crate) frames: mpsc::Sender<Frame>,
+    slot: Option<Slot>,
     departures: mpsc::UnboundedReceiver<ClientId>,
     line: Arc<Line>,
+    /// Lets frames go past the mailbox.
+    pub(crate) forwarding: Forwarding,
 }
 
 impl Subscriber {
+    /// Puts a frame into the mailbox, and sees to it if nobody else does.
+    pub(crate) fn put(&self, frame: Frame) {
+        assert!(self.try_put(frame), "no room");
+    }
+
+    /// The same if there is room.
+    pub(crate) fn try_put(&self, frame: Frame) -> bool {
+        let slot = self.slot.as_ref().expect("it was not let go");
+        let put = slot.put(frame);
+        let has_room = put.is_ok();
+        if let Ok(Some(errand)) = put {
+            errand.run(Instant::now());
+        }
+        has_room
+    }
+
+    /// Whether the mailbox was dropped.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.slot.as_ref().is_some_and(Slot::is_closed)
+    }
+
+    /// Lets the stream end after what was put in.
+    pub(crate) fn let_go(&mut self) {
+        self.slot = None;
+    }
+
     /// Ends the stream as the hub would.
     pub(crate) fn end(self, reason: DisconnectReason) {
         self.line.end(reason);
@@ -50,15 +79,15 @@ impl Subscriber {
 
 /// A mailbox and the hub's side of it.
 pub(crate) fn mailbox(id: ClientId, address: IpAddr) -> (Mailbox, Subscriber) {
-    let (frames, receiver) = mpsc::channel(256);
     let (sender, departures) = mpsc::unbounded_channel();
-    let mailbox = Mailbox::new(id.clone(), receiver, sender);
+    let (mailbox, slot) = Mailbox::new(id.clone(), 256, sender);
     let subscriber = Subscriber {
         id,
         address,
-        frames,
+        slot: Some(slot),
         departures,
         line: Arc::clone(mailbox.line()),
+        forwarding: mailbox.forwarding(),
     };
     (mailbox, subscriber)
 }

@@ -1,6 +1,6 @@
 //! What a stream's task and the hub know of each other beside frames.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::auth::Principal;
@@ -9,8 +9,6 @@ use crate::hooks::DisconnectReason;
 /// One per subscriber, written by one side and read by the other.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// How many frames were taken out of the mailbox.
-    taken: AtomicU64,
     /// Why the hub has ended the stream, if it has.
     ended: OnceLock<DisconnectReason>,
     /// Who it is. Read where hooks want to know; the hub never waits for it longer than for a copy.
@@ -20,16 +18,6 @@ pub struct Line {
 }
 
 impl Line {
-    /// How many frames were taken.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more frame.
-    pub(super) fn take(&self) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Notes why the hub ends the stream; the first reason holds.
     pub(super) fn end(&self, reason: DisconnectReason) {
         let _ = self.ended.set(reason);

@@ -2,7 +2,7 @@
 //!
 //! *Owns* the subscribers, their topics and principals.
 //! *Takes* feed items by one bounded channel, commands by another ([`HubHandle`]).
-//! *Gives* frames, each into its receiver's bounded mailbox.
+//! *Gives* frames, each into its receiver's bounded mailbox, and has couriers write them where that needs nobody else.
 //! *Never* waits for a subscriber, and knows neither HTTP nor SQL. For rows of other collections it waits, a while.
 
 mod access;
@@ -52,7 +52,7 @@ pub use direct::{DirectError, DirectMessage, UnfitMessage};
 pub use handle::{HubHandle, JoinError, Resume, SetTopics, SetTopicsError};
 pub use line::Line;
 pub use login_judge::LoginJudge;
-pub use mailbox::{ClientId, Mailbox};
+pub use mailbox::{ClientId, Forwarding, Mailbox, Outlet, Told, Written};
 pub use recall::Recent;
 pub use replay::Past;
 pub use roster::{HubStopped, RosterPage, SubscriberInfo, Which};

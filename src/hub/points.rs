@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::{Duration, Instant};
 
@@ -89,9 +88,6 @@ pub(super) fn keys_beyond(subscriptions: &[Subscription], principal: &Principal)
 /// How far one subscriber has come.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Frames put into its mailbox, also by the tasks that read snapshots for it.
-    sent: Arc<AtomicU64>,
-    /// Where it is counted how many are taken out of it.
     line: Arc<Line>,
     /// Its subscriptions with keys.
     pub keys: Vec<(Arc<str>, PointKey)>,
@@ -102,7 +98,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing was sent yet; what is taken is counted there.
+    /// Of a subscriber to whom nothing was sent yet.
     pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
             line,
@@ -110,28 +106,25 @@ impl Progress {
         }
     }
 
-    /// Where it is counted how many frames are put into the mailbox. A task counts a frame before it puts it in:
-    /// what is taken must never seem to be more than what was sent.
-    pub(super) fn sent(&self) -> &Arc<AtomicU64> {
-        &self.sent
-    }
-
     /// What the subscriber's stream and the hub know of each other.
     pub(super) fn line(&self) -> &Line {
         &self.line
     }
 
-    /// Takes in how far the feed has come; returns how far the subscriber has come for certain, if
-    /// that is news.
-    fn sample(&mut self, position: Option<&Position>, now: Instant) -> Option<Position> {
+    /// Takes in how far the feed has come, and how many frames were sent to the subscriber and taken by it until
+    /// now; returns how far it has come for certain, if that is news.
+    fn sample(
+        &mut self,
+        position: Option<&Position>,
+        (sent, taken): (u64, u64),
+        now: Instant,
+    ) -> Option<Position> {
         if let Some(position) = position {
             if self.open.len() >= SAMPLES_MAX {
                 self.open.pop_back();
             }
-            let sent = self.sent.load(Ordering::Relaxed);
             self.open.push_back((sent, position.clone()));
         }
-        let taken = self.line.taken();
         let mut reached = None;
         while self.open.front().is_some_and(|(sent, _)| *sent <= taken) {
             reached = self.open.pop_front();
@@ -233,18 +226,19 @@ impl Book {
         }
     }
 
-    /// Follows subscribers while the feed goes on.
+    /// Follows subscribers, of each of whom it is known how many frames it was sent and has taken, while the feed
+    /// goes on.
     pub(super) fn follow<'s>(
         &mut self,
-        subscribers: impl Iterator<Item = &'s mut Progress>,
+        subscribers: impl Iterator<Item = (&'s mut Progress, (u64, u64))>,
         newest: &Position,
         number: u64,
     ) {
         let now = Instant::now();
         // While nothing happens, nothing is written.
         let moved = std::mem::replace(&mut self.sampled, number) != number;
-        for progress in subscribers {
-            let certain = progress.sample(moved.then_some(newest), now);
+        for (progress, counts) in subscribers {
+            let certain = progress.sample(moved.then_some(newest), counts, now);
             for (_, key) in &progress.keys {
                 match (&certain, self.points.get_mut(key)) {
                     (Some(position), _) => self.note(*key, position.clone()),

@@ -7,19 +7,17 @@ use std::time::SystemTime;
 
 use indexmap::IndexSet;
 use slab::Slab;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::access::{auth_values, member_of};
 use super::groups::{Group, Topic};
 use super::index::MEMBERS_MIN;
 use super::line::Line;
-use super::mailbox::ClientId;
+use super::mailbox::{ClientId, Slot};
 use super::marks::Marks;
 use super::points::Progress;
 use super::store::Store;
 use crate::auth::{Principal, SUPERUSERS_ID};
-use crate::frame::Frame;
 use crate::policy::Member;
 use crate::rules::AuthValues;
 use crate::topic::Subscription;
@@ -37,7 +35,7 @@ pub(super) struct Subscriber {
     pub member: Member,
     /// Invariant: the values of `principal` as rules see them; nothing of guests.
     pub auth: Option<AuthValues>,
-    pub mailbox: mpsc::Sender<Frame>,
+    pub mailbox: Slot,
     /// Invariant: `by_principal` holds this subscriber exactly under it, unless it is a guest.
     principal: Principal,
     /// Invariant: `deadlines` holds this subscriber exactly at this time.
@@ -122,13 +120,7 @@ impl Registry {
     }
 
     /// Takes in a subscriber without subscriptions.
-    pub(super) fn insert(
-        &mut self,
-        id: ClientId,
-        address: IpAddr,
-        mailbox: mpsc::Sender<Frame>,
-        line: Arc<Line>,
-    ) {
+    pub(super) fn insert(&mut self, id: ClientId, address: IpAddr, mailbox: Slot, line: Arc<Line>) {
         let key = self.subscribers.insert(Subscriber {
             id: id.clone(),
             address,
@@ -360,17 +352,13 @@ fn place_of(principal: &Principal) -> Option<(Arc<str>, Arc<str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::mailbox::unread;
 
     fn registry(ids: &[&str]) -> Registry {
         let mut registry = Registry::default();
         for id in ids {
-            let (mailbox, _) = mpsc::channel(1);
-            registry.insert(
-                ClientId((*id).into()),
-                [127, 0, 0, 1].into(),
-                mailbox,
-                Arc::default(),
-            );
+            let (id, slot) = unread(id);
+            registry.insert(id, [127, 0, 0, 1].into(), slot, Arc::default());
         }
         registry
     }

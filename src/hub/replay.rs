@@ -371,7 +371,8 @@ impl Replay {
     /// now under its other subscriptions needs room, too.
     fn room(&self, registry: &Registry) -> Option<usize> {
         let mailbox = &registry.get(self.key)?.mailbox;
-        let (free, all) = (mailbox.capacity(), mailbox.max_capacity());
+        let all = mailbox.room_max();
+        let free = all - mailbox.waiting();
         let items = (free.saturating_sub(all / 4) / self.texts.len().max(1)).clamp(1, CHUNK_MAX);
         (free * 2 >= all).then_some(items)
     }

@@ -59,7 +59,10 @@ impl Hub {
         let subscribers = self.registry.iter_mut();
         let followed = subscribers
             .filter(|(key, subscriber)| !subscriber.progress.keys.is_empty() && !replays.has(*key));
-        let progress = followed.map(|(_, subscriber)| &mut subscriber.progress);
+        let progress = followed.map(|(_, subscriber)| {
+            let counts = subscriber.mailbox.sent_and_taken();
+            (&mut subscriber.progress, counts)
+        });
         self.book.follow(progress, &newest, number);
         self.book.save(Book::SAVED_MAX);
         for key in overdue(&mut self.registry) {

@@ -335,8 +335,8 @@ impl SubscriberInfo {
             since: subscriber.since,
             subscription_count: subscriber.subscriptions().len(),
             subscriptions: None,
-            waiting: mailbox.max_capacity() - mailbox.capacity(),
-            delivered: subscriber.progress.line().taken(),
+            waiting: mailbox.waiting(),
+            delivered: mailbox.sent_and_taken().1,
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +14,7 @@ use super::cohort::Cohort;
 use super::handle::{Command, HubHandle, JoinError};
 use super::history::History;
 use super::lookups::Lookups;
-use super::mailbox::{ClientId, Mailbox};
+use super::mailbox::{ClientId, Mailbox, Refused, Rounds};
 use super::marks::{Outbox, mark};
 use super::messages::Filters;
 use super::personal::Enrichers;
@@ -55,6 +53,8 @@ pub struct Hub {
     pub(super) lookups: Lookups,
     /// The frames of one item, while it is not sure that they are the right ones.
     pub(super) outbox: Outbox,
+    /// Whose mailboxes are to be seen to.
+    rounds: Rounds,
     /// Who was told something of the transaction that is being told.
     pub(super) unfinished: Vec<SubscriberKey>,
     pub(super) history: History,
@@ -109,6 +109,7 @@ impl Hub {
             catalog,
             lookups: Lookups::new(library),
             outbox: Vec::new(),
+            rounds: Rounds::default(),
             tally: Tally::default(),
             snapshots: Snapshots::new(),
             commands,
@@ -163,6 +164,7 @@ impl Hub {
                     batch.clear();
                 }
             }
+            self.rounds.set_out();
         }
     }
 
@@ -205,10 +207,10 @@ impl Hub {
             return Err(JoinError::TooManyFromAddress);
         }
         // When full, the subscriber is let go: see `let_go`.
-        let (sender, frames) = mpsc::channel(self.options.mailbox_frames);
-        let mailbox = Mailbox::new(id.clone(), frames, self.departing.clone());
+        let frames_max = self.options.mailbox_frames;
+        let (mailbox, slot) = Mailbox::new(id.clone(), frames_max, self.departing.clone());
         self.registry
-            .insert(id.clone(), address, sender, Arc::clone(mailbox.line()));
+            .insert(id.clone(), address, slot, Arc::clone(mailbox.line()));
         tracing::debug!(subscriber.id = %id, "subscriber joined");
         Ok(mailbox)
     }
@@ -320,6 +322,8 @@ impl Hub {
             }
             rounds += 1;
             self.look_ahead(rest, now);
+            // Nobody waits for what was decided before.
+            self.rounds.set_out();
             match self.lookups.fetch(self.shelf.take_wanted(), stop).await {
                 Some(found) => found
                     .into_iter()
@@ -426,17 +430,19 @@ impl Hub {
         self.tally.commit(&self.metrics);
         let mut deliveries = 0;
         for (key, frame) in self.outbox.drain(..) {
-            let Some(subscriber) = self.registry.get_mut(key) else {
+            let Some(subscriber) = self.registry.get(key) else {
                 continue;
             };
-            match subscriber.mailbox.try_send(frame) {
-                Ok(()) => {
-                    subscriber.progress.sent().fetch_add(1, Ordering::Relaxed);
+            match subscriber.mailbox.put(frame) {
+                Ok(errand) => {
                     deliveries += 1;
+                    if let Some(errand) = errand {
+                        self.rounds.add(errand);
+                    }
                 }
-                Err(TrySendError::Full(_)) => overrun.push(key),
+                Err(Refused::Full(_)) => overrun.push(key),
                 // Its stream has ended; the departure is on its way.
-                Err(TrySendError::Closed(_)) => {}
+                Err(Refused::Closed) => {}
             }
         }
         self.metrics.deliveries.inc_by(deliveries);

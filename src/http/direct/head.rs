@@ -1,10 +1,8 @@
-//! The head of an answer, and of a chunk, as they are written.
+//! The head of an answer, as it is written.
 
-use std::io::Cursor;
 use std::time::SystemTime;
 
 use axum::body::{Body, HttpBody};
-use bytes::Buf;
 use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::response::Parts;
 
@@ -63,37 +61,4 @@ fn put_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn put(head: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| head.extend_from_slice(part));
-}
-
-/// Sixteen digits and the line's end.
-pub(super) const SIZE_BYTES_MAX: usize = 18;
-
-/// The line before a chunk of so many bytes.
-pub(super) fn chunk_size(bytes: usize) -> impl Buf {
-    let mut line = [0; SIZE_BYTES_MAX];
-    let digits = (usize::BITS - (bytes | 1).leading_zeros()).div_ceil(4) as usize;
-    for (place, byte) in line[..digits].iter_mut().rev().enumerate() {
-        *byte = b"0123456789ABCDEF"[bytes >> (4 * place) & 15];
-    }
-    line[digits..digits + 2].copy_from_slice(b"\r\n");
-    Cursor::new(line).take(digits + 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_size_of_a_chunk_is_a_line_of_hexadecimal_digits() {
-        for (bytes, line) in [
-            (0, "0\r\n"),
-            (1, "1\r\n"),
-            (16, "10\r\n"),
-            (255, "FF\r\n"),
-            (usize::MAX, "FFFFFFFFFFFFFFFF\r\n"),
-        ] {
-            let mut size = chunk_size(bytes);
-            assert_eq!(size.copy_to_bytes(size.remaining()), line);
-        }
-    }
 }

@@ -320,10 +320,10 @@ async fn message_hooks_are_asked_about_pb_connect_and_every_event() {
     let subscriber = edge.hub.joined().expect("a subscriber");
     // What would break the stream is left out, and counted.
     for name in ["a", "broken", "b"] {
-        subscriber.frames.try_send(frame(name)).expect("room");
+        subscriber.put(frame(name));
     }
     let mark = Frame::mark("8").expect("clean");
-    subscriber.frames.try_send(mark).expect("room");
+    subscriber.put(mark);
     assert_eq!(
         chunk(&mut body).await.expect("a chunk"),
         "id:7\nevent:a\ndata:{}\n\nid:7\nevent:c\ndata:[1]\n\nid:8\n\n"
@@ -350,7 +350,7 @@ async fn skipped_message_counts_as_an_event_for_the_idle_time() {
     let subscriber = edge.hub.joined().expect("a subscriber");
     let put = async {
         tokio::time::sleep(Duration::from_secs(200)).await;
-        subscriber.frames.try_send(frame("a")).expect("room");
+        subscriber.put(frame("a"));
     };
     let (end, ()) = tokio::join!(chunk(&mut body), put);
     assert_eq!((end, opened.elapsed().as_secs()), (None, 500));
@@ -380,7 +380,7 @@ async fn message_hook_ends_one_stream_in_good_order() {
         let mut subscriber = edge.hub.joined().expect("a subscriber");
         let other = edge.hub.joined().expect("a subscriber");
         for name in ["a", name, "b"] {
-            subscriber.frames.try_send(frame(name)).expect("room");
+            subscriber.put(frame(name));
         }
         assert_eq!(
             chunk(&mut body).await.expect("a chunk"),
@@ -389,7 +389,7 @@ async fn message_hook_ends_one_stream_in_good_order() {
         assert_eq!(chunk(&mut body).await, None);
         // It is gone from the hub before its body is dropped.
         subscriber.left().await;
-        other.frames.try_send(frame("b")).expect("room");
+        other.put(frame("b"));
         assert_eq!(
             chunk(&mut neighbour).await.expect("a chunk"),
             "id:7\nevent:b\ndata:{}\n\n"

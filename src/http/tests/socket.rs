@@ -172,7 +172,7 @@ async fn what_is_said_while_a_stream_runs_waits_for_its_end() {
     client.say("GET /api/health HTTP/1.1\r\n\r\n").await;
     let subscriber = running.edge.hub.joined().expect("a subscriber");
     let frame = Frame::event(None, "last", b"{}").expect("a clean name");
-    subscriber.frames.try_send(frame).expect("room");
+    subscriber.put(frame);
     let heard = client.hear("event:last").await;
     assert!(!heard.contains("API is healthy"), "{heard:?}");
     drop(subscriber);
@@ -298,7 +298,7 @@ async fn soft_stop_waits_for_streams_and_takes_no_new_connections() {
         tokio::task::yield_now().await;
     }
     let last = Frame::event(None, "last", b"{}").expect("a clean name");
-    subscriber.frames.try_send(last).expect("room");
+    subscriber.put(last);
     drop(subscriber);
     let heard = client.hear_out().await;
     assert!(
@@ -354,16 +354,64 @@ async fn peer_that_takes_no_bytes_is_let_go() {
     let frame = Frame::event(None, "x", &vec![b'x'; 1 << 20]).expect("a clean frame");
     let flood = async {
         loop {
-            let _ = subscriber.frames.send(frame.clone()).await;
-            if subscriber.frames.is_closed() {
+            subscriber.try_put(frame.clone());
+            if subscriber.is_gone() {
                 return;
             }
+            tokio::task::yield_now().await;
         }
     };
     let flooded = tokio::time::timeout(Duration::from_secs(20), flood);
     flooded.await.expect("the stalled connection is closed");
     subscriber.left().await;
     drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peer_that_takes_few_bytes_at_a_time_receives_every_byte_in_order() {
+    const BYTES: usize = 24 << 20;
+    let running = Running::start(ServerOptions {
+        header_read_timeout: Duration::from_millis(200),
+        ..ServerOptions::default()
+    })
+    .await;
+    let mut client = running.ask(OPEN).await;
+    client.hear("PB_CONNECT\ndata").await;
+    client.hear("\n\n\r\n").await;
+    client.heard.clear();
+    let subscriber = running.edge.hub.joined().expect("a subscriber");
+    // More than the sockets hold, in pieces of many sizes.
+    let put = tokio::spawn(async move {
+        let mut expected = String::new();
+        for number in 0.. {
+            if expected.len() > BYTES {
+                break;
+            }
+            let data = format!("{number}").repeat(1 + number * 7919 % 3000);
+            let frame = Frame::event(None, "n", data.as_bytes()).expect("a clean frame");
+            while !subscriber.try_put(frame.clone()) {
+                tokio::task::yield_now().await;
+            }
+            expected += &format!("event:n\ndata:{data}\n\n");
+        }
+        expected
+    });
+    let heard = client.hear_out().await;
+    let expected = put.await.expect("all is put in");
+    let body = unchunked(heard);
+    assert!(body == expected, "{} of {}", body.len(), expected.len());
+}
+
+/// The body of an answer in chunks, without its end.
+fn unchunked(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        let (chunk, rest) = rest.split_at(size);
+        body += chunk;
+        chunks = rest.strip_prefix("\r\n").expect("the end of a chunk");
+    }
+    body
 }
 
 #[tokio::test]
@@ -440,7 +488,7 @@ async fn http2_stream_that_is_granted_no_room_is_let_go_and_its_neighbour_stays(
     let mut neighbour = open().await;
     let mut subscriber = running.edge.hub.joined().expect("a subscriber");
     let frame = Frame::event(None, "x", &vec![b'x'; 4_096]).expect("a clean frame");
-    subscriber.frames.try_send(frame).expect("room");
+    subscriber.put(frame);
     let left = async {
         tokio::select! {
             () = subscriber.left() => {}

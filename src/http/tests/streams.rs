@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::frame::Frame;
-use crate::hub::JoinError;
 use crate::hub::fake::Subscriber;
+use crate::hub::{JoinError, Outlet, Written};
 
 /// One open stream, seen from both ends.
 struct Stream {
@@ -49,7 +49,7 @@ impl Stream {
 
     fn put(&self, name: &str) {
         let frame = Frame::event(None, name, b"{}").expect("a clean name");
-        self.subscriber.frames.try_send(frame).expect("room");
+        self.subscriber.put(frame);
     }
 
     fn age(&self) -> Duration {
@@ -186,13 +186,48 @@ async fn lifetime_is_shortened_by_up_to_its_jitter() {
     assert!(spread > 1.0, "{ages:?}");
 }
 
+/// Takes everything.
+struct Open;
+
+impl Outlet for Open {
+    fn write(&self, _: Bytes) -> Written {
+        Written::Whole
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_past_a_stream_counts_for_its_clocks() {
+    let mut stream = Stream::open(|options| {
+        options.idle_timeout = Duration::from_secs(60);
+        options.heartbeat = Some(Duration::from_secs(25));
+    })
+    .await;
+    stream.subscriber.forwarding.to(Arc::new(Open));
+    let mark = Frame::mark("7").expect("a clean mark");
+    // Nothing but the clocks gives the body anything to say.
+    for _ in 0..10 {
+        let silent = tokio::time::timeout(Duration::from_secs(20), stream.next());
+        silent.await.expect_err("neither a heartbeat nor the end");
+        stream.put("a");
+    }
+    let last = Instant::now();
+    for _ in 0..2 {
+        let silent = tokio::time::timeout(Duration::from_secs(20), stream.next());
+        silent.await.expect_err("no heartbeat so soon");
+        // It keeps the connection from being silent, but nothing has happened.
+        stream.subscriber.put(mark.clone());
+    }
+    assert_eq!(stream.next().await, None);
+    let idle = last.elapsed().as_secs_f64();
+    assert!((59.9..60.2).contains(&idle), "{idle}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn stream_let_go_by_the_hub_gives_its_last_frames_and_ends() {
     let mut stream = Stream::open(|_| {}).await;
     tokio::time::advance(Duration::from_secs(10)).await;
     stream.put("a");
-    let (sender, _) = tokio::sync::mpsc::channel(1);
-    drop(std::mem::replace(&mut stream.subscriber.frames, sender));
+    stream.subscriber.let_go();
     assert_eq!(
         stream.next().await.expect("a chunk"),
         "event:a\ndata:{}\n\n"
@@ -205,8 +240,7 @@ async fn stream_let_go_by_the_hub_gives_its_last_frames_and_ends() {
 #[tokio::test(start_paused = true)]
 async fn young_stream_ends_only_after_a_second() {
     let mut stream = Stream::open(|_| {}).await;
-    let (sender, _) = tokio::sync::mpsc::channel(1);
-    drop(std::mem::replace(&mut stream.subscriber.frames, sender));
+    stream.subscriber.let_go();
     assert_eq!(stream.next().await, None);
     assert_about(stream.age(), 1.0);
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::auth::{AuthRecord, AuthValues, Principal};
 use crate::catalog::{
@@ -16,7 +15,7 @@ use crate::event::{Action, ChangeEvent, FeedItem, RecordId, RowImage, Transactio
 use crate::frame::Frame;
 use crate::hub::HubOptions;
 use crate::hub::access::Access;
-use crate::hub::mailbox::ClientId;
+use crate::hub::mailbox::unread;
 use crate::hub::publish::{Delivery, Pass};
 use crate::hub::registry::Registry;
 use crate::hub::tally::Tally;
@@ -235,10 +234,9 @@ impl World {
     }
 
     fn join(&mut self, name: &str, principal: Principal, query: Value) {
-        let (mailbox, _) = mpsc::channel(1);
+        let (id, slot) = unread(name);
         let address = IpAddr::from([127, 0, 0, 1]);
-        self.registry
-            .insert(ClientId(name.into()), address, mailbox, Arc::default());
+        self.registry.insert(id, address, slot, Arc::default());
         let key = self.registry.find(name).expect("it has joined");
         let options = json!({ "query": query }).to_string();
         let options: String = form_urlencoded::byte_serialize(options.as_bytes()).collect();

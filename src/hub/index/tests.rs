@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::auth::{AuthRecord, AuthValues, Principal};
 use crate::catalog::{
@@ -18,7 +17,7 @@ use crate::hub::HubOptions;
 use crate::hub::access::Access;
 use crate::hub::encoded::Encoded;
 use crate::hub::frames::{Frames, Writer};
-use crate::hub::mailbox::ClientId;
+use crate::hub::mailbox::unread;
 use crate::hub::messages::Filters;
 use crate::hub::publish::{Delivery, Pass};
 use crate::hub::registry::{Registry, SubscriberKey};
@@ -331,13 +330,12 @@ impl Site {
     }
 
     fn join(&mut self, principal: Principal, subscriptions: Vec<Subscription>) {
-        let (mailbox, _) = mpsc::channel(1);
-        let id = ClientId(self.joined.to_string().into());
+        let (id, slot) = unread(&self.joined.to_string());
         self.joined += 1;
         self.registry.insert(
             id.clone(),
             IpAddr::from([127, 0, 0, 1]),
-            mailbox,
+            slot,
             Arc::default(),
         );
         let key = self.registry.find(&id.0).expect("it has joined");

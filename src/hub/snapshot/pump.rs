@@ -2,13 +2,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::super::mailbox::{Refused, Slot};
 use super::{Known, Listed, Refusal, Step, Ticket};
 use crate::event::Position;
 use crate::frame::Frame;
@@ -26,9 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 pub(super) struct Pump {
     pub ticket: Ticket,
     pub listing: Box<dyn Listing>,
-    pub mailbox: mpsc::Sender<Frame>,
-    /// Counts what is put into it.
-    pub sent: Arc<AtomicU64>,
+    pub mailbox: Slot,
     pub hub: mpsc::Sender<Step>,
 }
 
@@ -85,7 +82,7 @@ impl Pump {
             })
             .await?;
             for frame in frames.map_err(Stop::Refused)? {
-                hand_over(&self.mailbox, &self.sent, frame).await?;
+                hand_over(&self.mailbox, frame).await?;
             }
         }
     }
@@ -113,32 +110,28 @@ impl Pump {
 }
 
 /// Puts a frame into the mailbox. Half of it is left to what happens now.
-async fn hand_over(
-    mailbox: &mpsc::Sender<Frame>,
-    sent: &AtomicU64,
-    mut frame: Frame,
-) -> Result<(), Stop> {
+async fn hand_over(mailbox: &Slot, mut frame: Frame) -> Result<(), Stop> {
     let began = Instant::now();
     loop {
-        if mailbox.capacity() * 2 >= mailbox.max_capacity() {
-            sent.fetch_add(1, Ordering::Relaxed);
-            let refused = match mailbox.try_send(frame) {
-                Ok(()) => return Ok(()),
-                Err(refused) => refused,
+        if mailbox.waiting() * 2 <= mailbox.room_max() {
+            frame = match mailbox.put(frame) {
+                Ok(errand) => {
+                    if let Some(errand) = errand {
+                        errand.run(Instant::now());
+                    }
+                    return Ok(());
+                }
+                Err(Refused::Full(frame)) => frame,
+                Err(Refused::Closed) => return Err(Stop::Gone),
             };
-            sent.fetch_sub(1, Ordering::Relaxed);
-            frame = match refused {
-                TrySendError::Full(frame) => frame,
-                TrySendError::Closed(_) => return Err(Stop::Gone),
-            };
+        }
+        if mailbox.is_closed() {
+            return Err(Stop::Gone);
         }
         if began.elapsed() > STALL_MAX {
             return Err(Stop::Refused(Refusal::TooSlow));
         }
-        tokio::select! {
-            () = mailbox.closed() => return Err(Stop::Gone),
-            () = sleep(LOOK_INTERVAL) => {}
-        }
+        sleep(LOOK_INTERVAL).await;
     }
 }
 

@@ -119,7 +119,6 @@ impl Hub {
             ticket,
             listing: tables.open(),
             mailbox: subscriber.mailbox.clone(),
-            sent: Arc::clone(subscriber.progress.sent()),
             hub: self.snapshots.hub.clone(),
         };
         self.snapshots.running.push(Running {

@@ -1,4 +1,9 @@
-//! A subscriber's mailbox: where its frames wait, and whose dropping makes it leave.
+//! A subscriber's mailbox: where its frames wait, who hands them out, and whose dropping makes it leave.
+
+mod desk;
+mod outlet;
+mod rounds;
+mod slot;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,6 +15,12 @@ use tokio::sync::mpsc;
 
 use super::line::Line;
 use crate::frame::Frame;
+use desk::Desk;
+
+pub use desk::Told;
+pub use outlet::{Forwarding, Outlet, Written};
+pub(super) use rounds::Rounds;
+pub(super) use slot::{Refused, Slot};
 
 /// A subscriber's public name: 40 random letters and digits, unguessable (section 1.3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,23 +57,27 @@ impl fmt::Display for ClientId {
 #[derive(Debug)]
 pub struct Mailbox {
     id: ClientId,
-    frames: mpsc::Receiver<Frame>,
+    desk: Arc<Desk>,
     line: Arc<Line>,
     departures: mpsc::UnboundedSender<ClientId>,
 }
 
 impl Mailbox {
+    /// A mailbox in which so many frames may wait, and the hub's end of it.
     pub(super) fn new(
         id: ClientId,
-        frames: mpsc::Receiver<Frame>,
+        frames_max: usize,
         departures: mpsc::UnboundedSender<ClientId>,
-    ) -> Self {
-        Self {
+    ) -> (Self, Slot) {
+        let desk = Arc::new(Desk::new(frames_max));
+        let slot = Slot::new(Arc::clone(&desk));
+        let mailbox = Self {
             id,
-            frames,
+            desk,
             line: Arc::default(),
             departures,
-        }
+        };
+        (mailbox, slot)
     }
 
     /// What the hub and the stream know of each other.
@@ -75,13 +90,30 @@ impl Mailbox {
         &self.id
     }
 
-    /// The next frame; `None` once the hub has let this subscriber go and all frames were taken.
+    /// The right to have frames written without this end.
+    pub fn forwarding(&self) -> Forwarding {
+        Forwarding(Arc::clone(&self.desk))
+    }
+
+    /// The next frame; `None` once the hub has let this subscriber go and all frames were taken. Whoever asks has
+    /// written all that it has taken: while it waits, frames may go to the outlet.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
-        let frame = self.frames.poll_recv(context);
-        if let Poll::Ready(Some(_)) = frame {
-            self.line.take();
-        }
-        frame
+        self.desk.poll_take(context)
+    }
+
+    /// The next frame, if there is one already, for somebody who has one that is not written yet.
+    pub fn try_recv(&mut self) -> Option<Frame> {
+        self.desk.take_another()
+    }
+
+    /// Ready once nothing is written to the outlet; nothing is until the next [`poll_recv`](Self::poll_recv).
+    pub fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.desk.poll_hold(context)
+    }
+
+    /// When something was written to the outlet.
+    pub fn told(&self) -> Told {
+        self.desk.told()
     }
 
     /// The next frame, as [`poll_recv`](Self::poll_recv). Safe to drop half-way.
@@ -90,10 +122,22 @@ impl Mailbox {
     }
 }
 
+/// The hub's end of a mailbox for whom nobody reads.
+#[cfg(test)]
+pub(super) fn unread(id: &str) -> (ClientId, Slot) {
+    let id = ClientId(id.into());
+    let (_, slot) = Mailbox::new(id.clone(), 1, mpsc::unbounded_channel().0);
+    (id, slot)
+}
+
 impl Drop for Mailbox {
     fn drop(&mut self) {
+        self.desk.leave();
         // Fails only when the hub is gone, and with it everything there is to leave. The channel is
         // unbounded but never holds more entries than there were subscribers.
         let _ = self.departures.send(self.id.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;
