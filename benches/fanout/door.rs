@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
@@ -118,6 +119,8 @@ impl Door {
 
     fn connect(&self, from: Ipv4Addr, is_slow: bool) -> Result<TcpStream, Error> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // Closed at once: a hundred thousand that linger in TIME-WAIT make the kernel search for seconds for a free port.
+        socket.set_linger(Some(Duration::ZERO))?;
         if self.server.ip().is_loopback() {
             socket.bind(&SocketAddr::from((from, 0)).into())?;
         }
