@@ -62,6 +62,8 @@ pub(super) struct Replay {
     moved_at: Instant,
     /// When the log may be read for it.
     read_at: Instant,
+    /// The hub's epoch when the log was read for it last.
+    read_in: Option<Box<str>>,
 }
 
 /// What somebody has been told who comes back.
@@ -155,6 +157,7 @@ impl Replays {
             stage,
             moved_at: now,
             read_at: now,
+            read_in: None,
         });
         if !self.recalling {
             self.due = Some(now);
@@ -229,6 +232,9 @@ impl Replays {
             let known = history.reached().includes(&replay.seen);
             replay.stage = if replay.seen.log() != newest.log() {
                 Stage::Lost("epoch")
+            } else if replay.is_bound && replay.is_ahead_of(&newest) {
+                // If it were live now, it would be told once more what the feed has yet to come to.
+                Stage::Begin
             } else if replay.is_bound && !same_epoch {
                 // Nobody can say of what was told, or shown by a snapshot, the crash has left nothing. To tell it
                 // all again would be to go back in time.
@@ -242,6 +248,7 @@ impl Replays {
                 Stage::Begin
             } else if let Some(past) = &self.past {
                 replay.read_at = now + READ_INTERVAL;
+                replay.read_in = Some(newest.epoch().into());
                 Stage::Log(past(replay.seen.clone()))
             } else {
                 Stage::Lost("no_past")
@@ -420,6 +427,12 @@ impl Replay {
         {
             self.seen = position.clone();
         }
+    }
+
+    /// Whether Postgres has crashed, and the log was read for it before the feed has come so far: the reading began in the
+    /// epoch in which the hub still is, and ended in another.
+    fn is_ahead_of(&self, newest: &Position) -> bool {
+        self.seen.epoch() != newest.epoch() && self.read_in.as_deref() == Some(newest.epoch())
     }
 
     /// Takes in how far the log was told; after a crash of Postgres that is less than what was told before it.

@@ -147,6 +147,67 @@ async fn who_comes_back_from_before_a_crash_is_told_of_transactions_with_ids_of_
     drop(cluster);
 }
 
+/// Which ids were given twice nobody knows. So of the latest that an id from before a crash claims none is believed: neither
+/// what was told, nor what happened before the stream began. What was on disk for certain is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_from_before_a_crash_is_told_what_was_lately_once_and_nothing_older() {
+    let cluster = block_in_place(|| {
+        let mut options = cluster_options();
+        options.fsync = true;
+        Cluster::start(&options).expect("a private Postgres")
+    });
+    let url = cluster.url("postgres");
+    let admin = migrated(&url).await;
+    run(
+        &admin,
+        "create table posts (id text primary key); select rowcast.attach('posts', list_rule => '');
+         insert into posts values ('old')",
+    )
+    .await;
+    let server = Server::start_with(options(&url)).await;
+    // Retention notes that when it looks for the first time.
+    eventually(DEADLINE, || async {
+        let noted = "select (durable_xid::text::bigint > (select p.xmin::text::bigint from posts p))::text \
+            from rowcast.log_state";
+        match &*text(&admin, noted).await {
+            "true" => Ok(()),
+            _ => Err("not noted to be on disk".to_owned()),
+        }
+    })
+    .await;
+    let mut witness = open(&server, None).await;
+    run(&admin, "insert into posts values ('before')").await;
+    read(&mut witness, "before").await;
+    let mut live = open(&server, None).await;
+    run(&admin, "insert into posts values ('heard')").await;
+    let (told, last_id) = read(&mut live, "heard").await;
+    assert_eq!(told, ["heard"]);
+    block_in_place(|| {
+        cluster.kill().expect("a kill");
+        cluster.start_again().expect("a new start");
+    });
+    let admin = client(&url).await;
+    run(&admin, "insert into posts values ('after')").await;
+
+    let (told, _) = read(&mut live, "after").await;
+    assert_eq!(told, ["after"], "a stream that stayed open");
+    let doubted = "select string_agg(id, ' ' order by xmin::text::bigint) from posts \
+        where xmin::text::bigint >= (select first_xid::text::bigint from rowcast.lives)";
+    let doubted = text(&admin, doubted).await;
+    assert!(doubted.ends_with("after"), "{doubted}");
+    assert!(!doubted.contains("old"), "{doubted}");
+    let mut back = open(&server, Some(&last_id)).await;
+    let (told, new_id) = read(&mut back, "after").await;
+    assert_eq!(told.join(" "), doubted, "who came back with {last_id}");
+    run(&admin, "insert into posts values ('end')").await;
+    assert_eq!(read(&mut back, "end").await.0, ["end"]);
+    let (told, _) = read(&mut open(&server, Some(&new_id)).await, "end").await;
+    assert_eq!(told, ["end"], "who came back with {new_id}");
+    drop((witness, live, back));
+    server.stop().await;
+    drop(cluster);
+}
+
 async fn next_action(stream: &mut Sse) -> String {
     loop {
         let event = stream.next_event(DEADLINE).await;

@@ -12,7 +12,7 @@ use super::super::{HubHandle, HubOptions, Mailbox, Resume, SetTopics};
 use super::*;
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Collection, CollectionKey, Field, FieldKind};
-use crate::event::{Action, ChangeEvent, Gap, GapReason, RecordId, Transaction, parse_image};
+use crate::event::{Action, ChangeEvent, Gap, GapReason, RecordId, Transaction, Xid, parse_image};
 use crate::policy::{Policy, PolicyRows};
 use crate::related::{FetchError, Found, Library, Reading as LibraryReading, Want};
 use crate::telemetry::Metrics;
@@ -52,6 +52,11 @@ fn catalog() -> Arc<Catalog> {
 
 /// A transaction that creates a post named like itself.
 fn change(catalog: &Catalog, xid: u64) -> FeedItem {
+    change_at(catalog, xid, Some("e"))
+}
+
+/// The same in this epoch, if anybody can say so.
+fn change_at(catalog: &Catalog, xid: u64, epoch: Option<&str>) -> FeedItem {
     let collection = Arc::clone(catalog.find("posts").expect("posts"));
     let image = parse_image(format!(r#"{{"id":"{xid}"}}"#).into(), &collection).expect("an image");
     FeedItem::Change(Arc::new(ChangeEvent {
@@ -61,7 +66,7 @@ fn change(catalog: &Catalog, xid: u64) -> FeedItem {
         old: None,
         new: Some(image.image),
         transaction: Some(Transaction { end: xid, xid }),
-        position: Some(position(&format!("e:{0}:{0}:", xid + 1))),
+        position: epoch.map(|epoch| position(&format!("{epoch}:{0}:{0}:", xid + 1))),
         ends_transaction: true,
     }))
 }
@@ -81,6 +86,16 @@ const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 impl Site {
     fn open() -> Self {
+        Self::open_with(|log, _, _| {
+            log.try_send(FeedItem::Passed(position("e:20:20:")))
+                .expect("room");
+        })
+    }
+
+    /// With a log that tells this when it is read from a position on.
+    fn open_with(
+        tell: impl Fn(&mpsc::Sender<FeedItem>, &Catalog, Position) + Send + Sync + 'static,
+    ) -> Self {
         let (hub, handle) = Hub::new(HubOptions::default(), Arc::new(NoLibrary), Metrics::new());
         let (earlier, coming) = mpsc::channel(100);
         let coming = std::sync::Mutex::new(Some(coming));
@@ -90,17 +105,17 @@ impl Site {
         };
         let readings = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&readings);
-        let past = move |_| {
+        let catalog = catalog();
+        let of_log = Arc::clone(&catalog);
+        let past = move |position| {
             counted.fetch_add(1, Ordering::Relaxed);
-            let (log, told) = mpsc::channel(1);
-            log.try_send(FeedItem::Passed(position("e:20:20:")))
-                .expect("room");
+            let (log, told) = mpsc::channel(100);
+            tell(&log, &of_log, position);
             told
         };
         let hub = hub.with_recent(Arc::new(recent)).with_past(Arc::new(past));
         let (feed, items) = mpsc::channel(100);
         tokio::spawn(hub.run(items, CancellationToken::new()));
-        let catalog = catalog();
         feed.try_send(FeedItem::Catalog(Arc::clone(&catalog)))
             .expect("room");
         feed.try_send(FeedItem::Passed(position("e:20:20:")))
@@ -229,4 +244,62 @@ async fn a_log_that_does_not_answer_is_waited_for_a_while_only() {
         .expect("a hub");
     assert_eq!(posts_until(&mut back, "20").await, ["20"]);
     assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+}
+
+/// A hub of which Postgres has crashed without its feed having come so far, and somebody who came back meanwhile and was told
+/// from the log what has happened until then.
+async fn ahead_of_the_feed() -> (Site, Mailbox) {
+    let mut site = Site::open_with(|log, catalog, position| match position.epoch() {
+        "e" => {
+            let believed = position.below(Xid(15), "e.a".into());
+            log.try_send(FeedItem::Passed(believed)).expect("room");
+        }
+        epoch => {
+            let seen = position.floor().xmax().0;
+            for xid in seen..22 {
+                let change = change_at(catalog, xid, Some(epoch));
+                log.try_send(change).expect("room");
+            }
+            let passed = FeedItem::Passed(self::position("e.a:22:22:"));
+            log.try_send(passed).expect("room");
+        }
+    });
+    // There is no more to remember.
+    (site.earlier, _) = mpsc::channel(1);
+    let mut back = site.come_back("e:18:18:").await;
+    let told = posts_until(&mut back, "21").await;
+    assert_eq!(told, ["15", "16", "17", "18", "19", "20", "21"]);
+    (site, back)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_told_from_the_log_what_the_feed_has_yet_to_tell_is_not_told_again_after_a_crash() {
+    let (site, mut back) = ahead_of_the_feed().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Of what a feed tells first after a crash nobody can say how far it is.
+    for item in [
+        change_at(&site.catalog, 20, None),
+        change_at(&site.catalog, 21, None),
+        FeedItem::Passed(position("e.a:22:22:")),
+        change_at(&site.catalog, 22, Some("e.a")),
+    ] {
+        site.feed.send(item).await.expect("a hub");
+    }
+    assert_eq!(posts_until(&mut back, "22").await, ["22"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_feed_that_has_come_further_loads_afresh() {
+    let (site, mut back) = ahead_of_the_feed().await;
+    let passed = FeedItem::Passed(position("e.b:30:30:"));
+    site.feed.send(passed).await.expect("a hub");
+    loop {
+        let frame = timeout(Duration::from_secs(100), back.recv()).await;
+        let frame = frame.expect("a frame in time").expect("no end");
+        let text = String::from_utf8_lossy(&frame.into_bytes()).into_owned();
+        if text.contains("data:{") {
+            assert!(text.contains("resync"), "{text}");
+            break;
+        }
+    }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::life::Life;
+use super::order::Lives;
 use super::policy::Who;
 use super::settle::PATIENCE;
 use super::stream::{Cuts, Door};
@@ -78,6 +79,10 @@ pub struct Subscriber {
     pub former: Vec<Wanted>,
     /// The ledger's last row when it began to want this.
     pub wants_since: i64,
+    /// Which life of Postgres it was then.
+    pub wants_life: i32,
+    /// It came back in the phase before, and may still be told of the past: no mark waits for that.
+    pub trails: bool,
     /// What was heard and is not judged yet.
     pub segments: Segments,
     /// What is still owed to it from phases during which it was away.
@@ -116,6 +121,8 @@ impl Subscriber {
             wanted,
             former: Vec::new(),
             wants_since: 0,
+            wants_life: 0,
+            trails: false,
             segments: Segments::new(),
             debt: None,
             views: HashMap::new(),
@@ -144,9 +151,10 @@ impl Subscriber {
     }
 
     /// Gives it other subscriptions and waits until they hold.
-    pub async fn change(&mut self, wanted: Vec<Wanted>, reconnect: bool, wants_since: i64) {
+    pub async fn change(&mut self, wanted: Vec<Wanted>, reconnect: bool, since: (i64, i32)) {
         self.former = std::mem::replace(&mut self.wanted, wanted.clone());
-        self.wants_since = wants_since;
+        (self.wants_since, self.wants_life) = since;
+        self.trails = false;
         self.order(|done| match reconnect {
             true => Order::Reconnect(wanted, done),
             false => Order::Change(wanted, done),
@@ -175,6 +183,25 @@ impl Subscriber {
     /// subscriptions only, and snapshots, hold no mark up.
     pub fn is_barred_by_marks(&self) -> bool {
         self.manner != Manner::Keyed && self.wanted.iter().all(|wanted| !wanted.snapshot)
+    }
+
+    /// From which transaction on the server did not believe, at the beginning of a segment, that this client had been
+    /// told anything, nor that it had not been there yet: what it came back with is from before a crash of Postgres.
+    pub fn doubts(&self, lives: &Lives, segment: &Segment) -> Option<u64> {
+        let comes_back = segment.begins && segment.since.is_none();
+        match self.manner {
+            Manner::Anew => None,
+            Manner::EventSource => {
+                let id = segment.came_with.as_deref().filter(|_| comes_back);
+                id.and_then(|id| lives.doubted_of(id))
+            }
+            // Where it was is noted when it begins, and half a minute later at the earliest.
+            Manner::Keyed => {
+                let may_be_told = comes_back || !segment.begins && self.trails;
+                let since = lives.doubted_since(self.wants_life);
+                since.filter(|_| may_be_told)
+            }
+        }
     }
 
     /// Takes what was heard since it was taken last, to be judged.

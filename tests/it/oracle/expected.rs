@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::clients::Subscriber;
-use super::order::Snapshot;
+use super::order::{Lives, Snapshot};
 use super::policy::{Policy, Who};
 use super::wanted::{Manner, Wanted};
 use super::world::Collection;
@@ -25,6 +25,28 @@ pub struct Expected {
 /// What one subscription is to be told.
 pub type Answer = HashMap<Identity, Expected>;
 
+/// What happened before a phase and may be told in it all the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// Ledger rows after this one, as they were wanted then,
+    pub begin: i64,
+    /// and those of these transactions, whose ids may have been given twice since.
+    pub doubted_since: Option<u64>,
+    /// What comes after this row must be told.
+    pub floor: i64,
+}
+
+impl Range {
+    /// Whether an event was wanted when it happened, or is doubted in a segment that doubts what comes after this.
+    pub fn holds(&self, event: &Expected, doubted_since: Option<u64>) -> bool {
+        event.place.0 > self.begin || doubted_since.is_some_and(|first| event.xid >= first)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.begin >= self.floor && self.doubted_since.is_none()
+    }
+}
+
 /// The changes of one phase, and of those before, as the ledger has them.
 pub struct Phase<'a> {
     pub number: i64,
@@ -37,6 +59,8 @@ pub struct Phase<'a> {
     pub rows: (i64, i64),
     /// The latest snapshot of each transaction.
     pub snapshots: &'a HashMap<u64, Snapshot>,
+    /// What crashes have made doubtful.
+    pub lives: &'a Lives,
     /// The log may have been read in more than one order, so that transactions may be told again.
     pub is_reordered: bool,
     /// What has happened that justifies a `resync`.
@@ -85,24 +109,25 @@ impl Phase<'_> {
         self.answer(who, wanted, self.policy, &which).await
     }
 
-    /// Those events among what happened earlier that have one of these versions, or are about one of
+    /// Those events among what happened earlier, or is doubted, that have one of these versions, or are about one of
     /// these records having left.
     pub async fn past(
         &self,
         who: Who,
         wanted: &Wanted,
         policy: &Policy,
-        rows: (i64, i64),
+        past: &Range,
         versions: &[i64],
         left: &HashSet<String>,
     ) -> Answer {
         let versions: Vec<_> = versions.iter().map(i64::to_string).collect();
         let left: Vec<_> = left.iter().map(|id| format!("$l${id}$l$")).collect();
         let which = format!(
-            "seq > {} and seq <= {} and ((r->>'v')::bigint = any (array[{}]::bigint[])
+            "(seq > {} or xid >= '{}') and seq <= {} and ((r->>'v')::bigint = any (array[{}]::bigint[])
                 or (action = 'update' and id = any (array[{}]::text[])))",
-            rows.0,
-            rows.1,
+            past.begin,
+            past.doubted_since.unwrap_or(u64::MAX),
+            past.floor,
             versions.join(", "),
             left.join(", ")
         );

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::clients::{Heard, Segment, Subscriber};
 use super::expected::Phase;
 use super::order::{Snapshot, is_sealed};
-use super::recognise::{Known, Told};
+use super::recognise::{Kind, Known, Told};
 use super::verdict::{Account, Judgement};
 use super::wanted::Manner;
 
@@ -143,11 +143,20 @@ impl<'p> Lane<'p, '_> {
         for (at, heard) in events.filter(|(_, heard)| self.names.contains(heard.name.as_str())) {
             by_name.entry(&heard.name).or_default().push((at, heard));
         }
+        let kind = Kind {
+            is_whole,
+            may_be_former: !segment.begins,
+            // After a snapshot nothing older may come at all.
+            doubted_since: match self.has_snapshot {
+                true => None,
+                false => self.subscriber.doubts(self.phase.lives, segment),
+            },
+        };
         let mut all = Vec::new();
         for (name, heard) in by_name {
             let (places, heard): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
             let precedes = |one, other| self.phase.precedes(one, other);
-            let told = self.known[name].recognise(&heard, is_whole, !segment.begins, precedes);
+            let told = self.known[name].recognise(&heard, kind, precedes);
             all.extend(places.into_iter().zip(told));
         }
         all.sort_by_key(|(at, _)| *at);
@@ -241,12 +250,12 @@ impl<'p> Lane<'p, '_> {
                 self.wrong(format!("transaction {xid} told again without need"));
             }
         }
-        // Of an id from before a crash little is believed.
-        let believed = segment.came_with.as_deref();
-        let Some(id) = believed.filter(|_| !self.phase.breaks.stopped_postgres) else {
+        let Some(id) = segment.came_with.as_deref() else {
             return;
         };
-        for xid in order.iter().filter(|xid| is_sealed(id, **xid)) {
+        // Of an id from before a crash little is believed.
+        let doubted = self.phase.lives.doubted_of(id);
+        for xid in order.iter().filter(|xid| is_sealed(id, **xid, doubted)) {
             self.wrong(format!(
                 "transaction {xid} told to one who came back with {id}"
             ));

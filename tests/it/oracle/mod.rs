@@ -23,6 +23,8 @@
 //! - an EventSource is told all, by the rules of the day of its return; twice only the transaction in which it was cut,
 //!   and others only where the server may have read the log in another order; never what its last id says it was told;
 //! - subscriptions with a resume key are told all, and some of it again;
+//! - after a crash of Postgres, who comes back from before it may be told what the ids of the time are not believed of, also of before
+//!   it subscribed, and nothing older;
 //! - `leave` is judged by the row before and the row after; a snapshot and what follows it come to what the table holds.
 //!
 //! A `resync` excuses what was committed until then, if something has happened that justifies it.
@@ -55,9 +57,11 @@ const STEPS: usize = 250;
 /// Runs with fixed seeds, and runs with others.
 const RUNS: u64 = 20;
 /// Seeds that found something once.
-const FOUND: [u64; 1] = [
+const FOUND: [u64; 2] = [
     // A snapshot, then a crash of Postgres before what followed it was told: older events came after it.
     802_562_790,
+    // Subscribed to shortly before a crash of Postgres, and back with an id of then: told of what was before, too.
+    725_472_950,
 ];
 /// Statements of a soak, unless `ROWCAST_FEED_STEPS` says otherwise, and of each of its runs.
 const SOAK_STEPS: usize = 10_000_000;

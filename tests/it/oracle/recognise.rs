@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::clients::{Heard, Segment};
-use super::expected::{Answer, Expected, Identity, Phase};
+use super::expected::{Answer, Expected, Identity, Phase, Range};
 use super::policy::Who;
 use super::wanted::Wanted;
 
@@ -12,8 +12,20 @@ pub struct Known {
     pub due: Answer,
     /// What happened before, by today's policy, and by that of the phase before; as far as anything of it was heard.
     past: [Answer; 2],
+    range: Range,
     /// Rows of a snapshot.
     rows: Answer,
+}
+
+/// What is known of a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    pub is_whole: bool,
+    /// It goes on from the phase before, so that its beginning may have been told by other rules.
+    pub may_be_former: bool,
+    /// From this transaction on the server did not believe that it had been told anything: Postgres has crashed since. So
+    /// it may be told, too, what happened before it was there.
+    pub doubted_since: Option<u64>,
 }
 
 /// A heard event, and what it is; `None` for one that should not be.
@@ -25,16 +37,15 @@ pub struct Told<'k> {
 }
 
 impl Known {
-    /// Asks Postgres what might be told: what happened after the row `floor` must be, and what happened after the row
-    /// `begin` may have been.
+    /// Asks Postgres what might be told: what happened after the range must be, and what happened in it may have been.
     pub async fn ask(
         phase: &Phase<'_>,
         who: Who,
         wanted: &Wanted,
-        (begin, floor): (i64, i64),
+        range: Range,
         segments: &[Segment],
     ) -> Self {
-        let due = phase.due(who, wanted, floor).await;
+        let due = phase.due(who, wanted, range.floor).await;
         let heard = segments.iter().flat_map(|segment| &segment.heard);
         let heard: Vec<_> = heard.filter(|heard| heard.name == wanted.name).collect();
         let of = |heard: &[&Heard]| heard.iter().map(|heard| version(heard)).collect::<Vec<_>>();
@@ -49,12 +60,11 @@ impl Known {
         let left = unknown.iter().filter(|heard| heard.action == "leave");
         let left: HashSet<_> = left.map(|heard| heard.id().to_owned()).collect();
         let mut past = [Answer::new(), Answer::new()];
-        if !unknown.is_empty() && floor > begin {
+        if !unknown.is_empty() && !range.is_empty() {
             let policies = [phase.policy, phase.former_policy];
             for (past, policy) in past.iter_mut().zip(policies) {
-                let rows = (begin, floor);
                 *past = phase
-                    .past(who, wanted, policy, rows, &of(&unknown), &left)
+                    .past(who, wanted, policy, &range, &of(&unknown), &left)
                     .await;
             }
         }
@@ -62,16 +72,20 @@ impl Known {
             true => Answer::new(),
             false => phase.rows(who, wanted, &of(&shown)).await,
         };
-        Self { due, past, rows }
+        Self {
+            due,
+            past,
+            range,
+            rows,
+        }
     }
 
-    /// Recognises what was heard in a segment; `may_be_former` if it goes on from the phase before, so that its
-    /// beginning may have been told by other rules. `precedes` says which transactions had surely ended before others.
+    /// Recognises what was heard in a segment of this kind. `precedes` says which transactions had surely ended before
+    /// others.
     pub fn recognise<'k>(
         &'k self,
         heard: &[&'k Heard],
-        is_whole: bool,
-        may_be_former: bool,
+        kind: Kind,
         precedes: impl Fn(u64, u64) -> bool,
     ) -> Vec<Told<'k>> {
         let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -79,18 +93,22 @@ impl Known {
         for (at, heard) in heard.iter().enumerate() {
             let record = (heard.collection(), heard.id());
             places.entry(record).or_default().push(at);
-            told.push(self.one(heard, identity(heard), may_be_former));
+            told.push(self.one(heard, identity(heard), kind));
         }
+        // Whoever is told what is doubted is told all of it.
+        let begin = self.range.begin;
+        let mut events = told.iter().filter_map(|told| told.event);
+        let is_doubted = events.any(|event| event.place.0 <= begin);
         for ((collection, id), of_record) in places {
-            let leaves = self.leaves(collection, id, may_be_former);
+            let leaves = self.leaves(collection, id, kind, is_doubted);
             for (turn, at) in of_record.iter().enumerate() {
                 if heard[*at].action == "leave" {
                     let leaves = fitting(&leaves, &told, *at, &precedes);
                     let place = |at: &usize| told[*at].event.map(|event| event.place);
                     let before = of_record[..turn].iter().rev().find_map(place);
                     let after = of_record[turn + 1..].iter().find_map(place);
-                    if let Some(leave) = which_leave(&leaves, before, after, is_whole) {
-                        told[*at] = self.one(heard[*at], leave.clone(), may_be_former);
+                    if let Some(leave) = which_leave(&leaves, before, after, kind.is_whole) {
+                        told[*at] = self.one(heard[*at], leave.clone(), kind);
                     }
                 }
             }
@@ -98,10 +116,12 @@ impl Known {
         told
     }
 
-    fn one<'k>(&'k self, heard: &'k Heard, identity: Identity, may_be_former: bool) -> Told<'k> {
+    fn one<'k>(&'k self, heard: &'k Heard, identity: Identity, kind: Kind) -> Told<'k> {
         let now = self.due.get(&identity).or_else(|| self.rows.get(&identity));
-        let past = self.past[0].get(&identity);
-        let former = || self.past[1].get(&identity).filter(|_| may_be_former);
+        let may_be = |event: &&Expected| self.range.holds(event, kind.doubted_since);
+        let past = self.past[0].get(&identity).filter(may_be);
+        let former = || self.past[1].get(&identity).filter(|_| kind.may_be_former);
+        let former = || former().filter(may_be);
         let event = now.or(past).or_else(former);
         Told {
             heard,
@@ -112,11 +132,28 @@ impl Known {
     }
 
     /// All events by which a record leaves, in their order. Of those of the phase before a stream that goes on was
-    /// told then.
-    fn leaves(&self, collection: &str, id: &str, goes_on: bool) -> Vec<Leave> {
+    /// told then. Those that are doubted only where such are told, or there is nothing else that it can be.
+    fn leaves(&self, collection: &str, id: &str, kind: Kind, is_doubted: bool) -> Vec<Leave> {
+        let doubted_since = kind.doubted_since.filter(|_| is_doubted);
+        let leaves = self.leaves_but(collection, id, kind.may_be_former, doubted_since);
+        match leaves.is_empty() {
+            true => self.leaves_but(collection, id, kind.may_be_former, kind.doubted_since),
+            false => leaves,
+        }
+    }
+
+    fn leaves_but(
+        &self,
+        collection: &str,
+        id: &str,
+        goes_on: bool,
+        doubted_since: Option<u64>,
+    ) -> Vec<Leave> {
         let leaves = |answer: &'_ Answer| {
-            let leaves = answer.iter().filter(|((about, action, of, _), _)| {
-                about == collection && action == "leave" && of == id
+            let leaves = answer.iter().filter(|((about, action, of, _), event)| {
+                let is_it = about == collection && action == "leave" && of == id;
+                // What is due comes after the range.
+                is_it && self.range.holds(event, doubted_since)
             });
             let leaves = leaves.map(|(identity, event)| Leave {
                 place: event.place,

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use super::chaos::{self, Fault, Served};
 use super::clients::Subscriber;
 use super::expected::{Breaks, Phase, number};
-use super::order::{Snapshot, circle};
+use super::order::{Lives, Snapshot, circle};
 use super::policy::{Policy, Who};
 use super::settle::{PATIENCE, report, settle};
 use super::site::{Place, create, serve, token};
@@ -251,6 +251,7 @@ impl Run {
             self.rotated = Some(rows.1);
         }
         let is_recent = lately().any(|fault| *fault == Fault::RotateLog);
+        let lives = Lives::load(&client).await;
         let phase = Phase {
             number,
             ledger: &client,
@@ -259,6 +260,7 @@ impl Run {
             former_policy: &self.former_policy,
             rows,
             snapshots: &self.snapshots,
+            lives: &lives,
             is_reordered: self.is_forgetful || lately().any(|fault| fault.reorders()),
             breaks: Breaks {
                 stopped_postgres: lately().any(|fault| fault.stops_postgres()),
@@ -309,7 +311,7 @@ impl Run {
     /// Changes rules, roles, people and subscriptions, while nothing is written.
     async fn change(&mut self) {
         let admin = client(&self.place.url()).await;
-        let row = last_row(&admin).await;
+        let since = (last_row(&admin).await, Lives::load(&admin).await.newest());
         self.former_policy = self.policy.clone();
         let has_other_rules = self.rng.random_bool(0.7);
         if has_other_rules {
@@ -325,7 +327,7 @@ impl Run {
                 let wanted = Wanted::draw(&mut self.rng, who, manner, &self.collections);
                 self.keys += keys(&wanted);
                 let reconnects = reconnects || is_over;
-                subscriber.change(wanted, reconnects, row).await;
+                subscriber.change(wanted, reconnects, since).await;
             }
         }
         self.keys_are_noted(&admin).await;

@@ -31,6 +31,8 @@ pub async fn settle(phase: &Phase<'_>, subscriber: &mut Subscriber) -> Judgement
             judgement.wrong.extend(missing);
             subscriber.views = views;
             subscriber.debt = subscriber.away.is_some().then(|| judgement.debt.clone());
+            let last = subscriber.segments.last();
+            subscriber.trails = last.is_some_and(|last| last.begins && last.since.is_none());
             subscriber.segments.clear();
             return judgement;
         }

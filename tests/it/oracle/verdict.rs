@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::clients::Subscriber;
-use super::expected::Phase;
+use super::expected::{Phase, Range};
 use super::lane::Lane;
 use super::recognise::Known;
 use super::wanted::{Manner, Wanted};
@@ -59,9 +59,16 @@ pub async fn judge(phase: &Phase<'_>, subscriber: &Subscriber) -> Judgement {
             true => subscriber.wants_since,
             false => debt.floor,
         };
-        let rows = (begin, debt.floor);
         let segments = &subscriber.segments;
-        let answer = Known::ask(phase, subscriber.who, wanted, rows, segments).await;
+        let doubted = segments
+            .iter()
+            .filter_map(|one| subscriber.doubts(phase.lives, one));
+        let range = Range {
+            begin,
+            doubted_since: doubted.min(),
+            floor: debt.floor,
+        };
+        let answer = Known::ask(phase, subscriber.who, wanted, range, segments).await;
         known.insert(wanted.name.as_str(), answer);
     }
     let mut judgement = Judgement::default();
