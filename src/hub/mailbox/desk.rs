@@ -45,6 +45,8 @@ struct State {
     slots: usize,
     /// The mailbox was dropped.
     is_left: bool,
+    /// Nobody knows what the client has received, so the stream ends.
+    is_cut: bool,
     sent: u64,
     taken: u64,
     told: Told,
@@ -81,6 +83,7 @@ impl Desk {
                 is_wanted: false,
                 slots: 0,
                 is_left: false,
+                is_cut: false,
                 sent: 0,
                 taken: 0,
                 told: Told::default(),
@@ -91,7 +94,7 @@ impl Desk {
     /// Puts a frame in; returns whether the caller is the courier now.
     pub(super) fn put(&self, frame: Frame) -> Result<bool, Refused> {
         let mut state = self.lock();
-        if state.is_left {
+        if state.is_left || state.is_cut {
             return Err(Refused::Closed);
         }
         if state.frames.len() >= self.frames_max {
@@ -121,7 +124,7 @@ impl Desk {
             if let Some(frame) = state.take() {
                 return Poll::Ready(Some(frame));
             }
-            if state.slots == 0 {
+            if state.slots == 0 || state.is_cut {
                 return Poll::Ready(None);
             }
             state.holder = Holder::Nobody;
@@ -201,6 +204,16 @@ impl Desk {
     /// For the courier: leaves the rest to the stream's task.
     pub(super) fn pass_on(&self) {
         self.pass_on_to(Holder::Task);
+    }
+
+    /// For the courier, when the outlet has failed: the stream ends, and its client may come back for the rest.
+    pub(super) fn cut(&self) {
+        let mut state = self.lock();
+        state.is_cut = true;
+        let frames = std::mem::take(&mut state.frames);
+        drop(state);
+        drop(frames);
+        self.pass_on();
     }
 
     fn pass_on_to(&self, holder: Holder) {

@@ -10,7 +10,8 @@ use super::desk::Desk;
 pub trait Outlet: Send + Sync {
     /// Writes as much of a chunk as is taken at once. What is left stays with the outlet.
     ///
-    /// Never waits. Only ever called by one thread at a time, and not while the stream's task has something to write.
+    /// Never waits. Only ever called by one thread at a time, and not while the stream's task has something to write. If it
+    /// panics, nobody knows what the client has received, and the stream ends.
     fn write(&self, chunk: Bytes) -> Written;
 }
 

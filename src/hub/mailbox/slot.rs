@@ -1,5 +1,6 @@
 //! The hub's end of a mailbox: where frames are put in. Dropping the last one ends the stream.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -74,10 +75,13 @@ impl Drop for Slot {
 }
 
 impl Errand {
-    /// Writes what waits, as far as the client takes it at once.
+    /// Writes what waits, as far as the client takes it at once. An outlet that panics ends its own stream, nobody's round.
     pub(in crate::hub) fn run(mut self, now: Instant) {
-        if let Some(desk) = self.0.take() {
-            desk.carry(now);
+        let Some(desk) = self.0.take() else {
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| desk.carry(now))).is_err() {
+            desk.cut();
         }
     }
 }

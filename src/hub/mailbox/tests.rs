@@ -265,3 +265,56 @@ async fn a_mailbox_ends_when_the_last_slot_is_dropped_and_all_was_taken() {
     let (frame, ()) = tokio::join!(mailbox.recv(), dropped);
     assert_eq!(frame, None);
 }
+
+/// Panics, always.
+struct Broken;
+
+impl Outlet for Broken {
+    fn write(&self, _: Bytes) -> Written {
+        panic!("an outlet that is broken, as this test wants it");
+    }
+}
+
+#[tokio::test]
+async fn an_outlet_that_panics_ends_its_own_stream_and_harms_no_other() {
+    const FRAMES: usize = 3;
+    let client = Client::stubborn(0);
+    let mut streams: Vec<_> = (0..200).map(|_| pair(8)).collect();
+    let is_broken = |at: usize| at % 50 == 7;
+    let mut context = Context::from_waker(Waker::noop());
+    for (at, (mailbox, _)) in streams.iter_mut().enumerate() {
+        match is_broken(at) {
+            true => mailbox.forwarding().to(Arc::new(Broken)),
+            false => mailbox.forwarding().to(Arc::<Client>::clone(&client)),
+        }
+        assert!(mailbox.poll_recv(&mut context).is_pending());
+    }
+    let mut rounds = Rounds::default();
+    for number in 0..FRAMES {
+        for (at, (_, slot)) in streams.iter().enumerate() {
+            match slot.put(frame(number)) {
+                Ok(errand) => errand.into_iter().for_each(|errand| rounds.add(errand)),
+                Err(refused) => assert!(is_broken(at), "{refused:?}"),
+            }
+        }
+        rounds.set_out();
+        for (at, (mailbox, slot)) in streams.iter_mut().enumerate() {
+            if is_broken(at) {
+                assert_eq!(mailbox.recv().await, None);
+                continue;
+            }
+            let carried = async {
+                while slot.waiting() > 0 || mailbox.poll_recv(&mut context).is_ready() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let carried = tokio::time::timeout(std::time::Duration::from_secs(20), carried);
+            carried.await.expect("couriers go on");
+        }
+    }
+    let expected = 196
+        * (0..FRAMES)
+            .map(|number| written(number).len())
+            .sum::<usize>();
+    assert_eq!(client.heard().len(), expected);
+}
