@@ -92,13 +92,7 @@ impl Frame {
         }
         let id_len = id.map_or(0, |id| id.len() + 4);
         let mut bytes = BytesMut::with_capacity(id_len + name.len() + data.len() + 16);
-        if let Some(id) = id {
-            bytes.put_slice(b"id:");
-            bytes.put_slice(id.as_bytes());
-            bytes.put_u8(b'\n');
-        }
-        bytes.put_slice(b"event:");
-        bytes.put_slice(name.as_bytes());
+        put_head(&mut bytes, id, name);
         bytes.put_slice(b"\ndata:");
         bytes.put_slice(data);
         bytes.put_slice(b"\n\n");
@@ -119,13 +113,7 @@ impl Frame {
             return self;
         };
         let mut bytes = BytesMut::with_capacity(data.len() + name.len() + 64);
-        if let Some(id) = id {
-            bytes.put_slice(b"id:");
-            bytes.put_slice(id.as_bytes());
-            bytes.put_u8(b'\n');
-        }
-        bytes.put_slice(b"event:");
-        bytes.put_slice(name.as_bytes());
+        put_head(&mut bytes, id, name);
         for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
             // Of spaces after the colon clients leave out one.
             bytes.put_slice(b"\ndata: ");
@@ -203,6 +191,17 @@ impl Frame {
 
 /// Frames that are ready at the same time are written together up to about this size.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// The lines of an event before its data, without the last one's end.
+fn put_head(bytes: &mut BytesMut, id: Option<&str>, name: &str) {
+    if let Some(id) = id {
+        bytes.put_slice(b"id:");
+        bytes.put_slice(id.as_bytes());
+        bytes.put_u8(b'\n');
+    }
+    bytes.put_slice(b"event:");
+    bytes.put_slice(name.as_bytes());
+}
 
 /// `first` and what comes next, as one chunk, and whether there are events in it: fewer writes when events come in
 /// bursts, and not a single copy when they do not.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::crashes::migrated;
 use crate::support::feed::{run, text};
 use crate::support::server::{Server, options};
-use crate::support::{DEADLINE, Sse, client, cluster_options, eventually};
+use crate::support::{DEADLINE, Sse, client, cluster_options, durable_cluster, eventually};
 
 const TOPICS: &[&str] = &["posts/*"];
 const BURST: usize = 40;
@@ -151,11 +151,7 @@ async fn who_comes_back_from_before_a_crash_is_told_of_transactions_with_ids_of_
 /// what was told, nor what happened before the stream began. What was on disk for certain is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_from_before_a_crash_is_told_what_was_lately_once_and_nothing_older() {
-    let cluster = block_in_place(|| {
-        let mut options = cluster_options();
-        options.fsync = true;
-        Cluster::start(&options).expect("a private Postgres")
-    });
+    let cluster = durable_cluster();
     let url = cluster.url("postgres");
     let admin = migrated(&url).await;
     run(

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 use crate::crashes::migrated;
 use crate::support::feed::{run, with_query};
 use crate::support::server::{Server, options};
-use crate::support::{DEADLINE, Event, Sse, client, cluster_options, eventually};
+use crate::support::{DEADLINE, Event, Sse, client, durable_cluster, eventually};
 
 struct Site {
     cluster: Cluster,
@@ -26,11 +26,7 @@ struct Site {
 impl Site {
     /// A server of its own with a few changes behind it, all of them told.
     async fn open() -> Self {
-        let cluster = block_in_place(|| {
-            let mut options = cluster_options();
-            options.fsync = true;
-            Cluster::start(&options).expect("a private Postgres")
-        });
+        let cluster = durable_cluster();
         let url = cluster.url("postgres");
         let admin = migrated(&url).await;
         run(

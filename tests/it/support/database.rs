@@ -12,6 +12,7 @@ use std::{env, fs, thread};
 use rowcast::db::{Database, DatabaseOptions};
 use rowcast::embedded::{Binaries, Cluster, ClusterOptions, Search};
 use tokio::sync::OnceCell;
+use tokio::task::block_in_place;
 use tokio_postgres::{Client, NoTls};
 
 /// Under which lock processes that share a server make the template; any number does.
@@ -100,6 +101,15 @@ fn server_url(database: &str) -> String {
             .get_or_init(|| Cluster::start(&cluster_options()).expect("a private Postgres"))
             .url(database),
     }
+}
+
+/// A server of one's own that may be killed: what it has committed is on disk.
+pub fn durable_cluster() -> Cluster {
+    block_in_place(|| {
+        let mut options = cluster_options();
+        options.fsync = true;
+        Cluster::start(&options).expect("a private Postgres")
+    })
 }
 
 /// `url` with another database: the path, between the authority and the query.

@@ -16,7 +16,9 @@ pub mod source;
 pub mod sse;
 mod wait;
 
-pub use database::{TestDatabase, client, cluster_options, database, empty_database};
+pub use database::{
+    TestDatabase, client, cluster_options, database, durable_cluster, empty_database,
+};
 pub use feed::{Feed, with_query};
 pub use server::Server;
 pub use sse::{Event, Sse};
