@@ -6,6 +6,9 @@
 # It takes what is committed, in a folder of its own below TMPDIR that goes when it ends (about 3 GB): no broken program ever
 # stands where the usual one does. Other crates are taken over from the usual build, if there is one, so that only this
 # one is built: some minutes for each name. What the oracle says of each is in target/mutations/NAME.log.
+#
+# The oracle runs as in CI, fixed seeds and random ones: where a stream is cut is a matter of moments, and a boundary that is off
+# by one shows only where a cut falls right behind a transaction in the midst of a read, which no twenty seeds warrant.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,8 +43,8 @@ for name in "${names[@]}"; do
     exit 2
   fi
   began=$SECONDS
-  if cargo test --quiet --locked --test it oracle::fixed -- --nocapture >"$log" 2>&1; then
-    echo "$name: SURVIVED twenty seeds; see $log"
+  if cargo test --quiet --locked --test it -- oracle::fixed oracle::random --nocapture >"$log" 2>&1; then
+    echo "$name: SURVIVED the seeds of a CI run; see $log"
     survivors=$((survivors + 1))
   else
     # The seed, the client, and the first complaint.
